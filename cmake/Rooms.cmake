@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# tarsier_room(NAME [LINK targets…] [TEST_LINK targets…])
+# tarsier_room(NAME [LINK targets…] [PRIVATE_LINK targets…] [TEST_LINK targets…])
 # One folder of src/ as a library tarsier_NAME. Its *_test.cpp become the test NAME_test (label
 # unit: no kernel, no root, no network), its *_bench.cpp the benchmark NAME_bench; nothing else has
 # to be listed anywhere.
 function(tarsier_room name)
-  cmake_parse_arguments(room "" "" "LINK;TEST_LINK" ${ARGN})
+  cmake_parse_arguments(room "" "" "LINK;PRIVATE_LINK;TEST_LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cpp)
   set(tests ${sources})
   set(benches ${sources})
@@ -14,7 +14,8 @@ function(tarsier_room name)
 
   if(sources)
     add_library(tarsier_${name} STATIC ${sources})
-    target_link_libraries(tarsier_${name} PUBLIC tarsier_include ${room_LINK} PRIVATE tarsier_warnings)
+    target_link_libraries(tarsier_${name} PUBLIC tarsier_include ${room_LINK}
+      PRIVATE ${room_PRIVATE_LINK} tarsier_warnings)
     target_include_directories(tarsier_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
   else()
     add_library(tarsier_${name} INTERFACE)

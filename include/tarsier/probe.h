@@ -114,6 +114,7 @@ class Host {
 struct ProbeContext {
   const Options& options;
   const Host& host;
+  std::uint64_t now_ns = 0;  // CLOCK_BOOTTIME, before the hooks are attached
 };
 
 // One running probe. All callbacks come from the collector thread, one at a time; a probe starts no
@@ -157,7 +158,7 @@ struct ProbeSpec {
   // Names of the probe's own reasons in its `lost` map, from LOST_PROBE_FIRST on (bpf/emit.bpf.h).
   std::span<const std::string_view> losses = {};
   // How often on_tick runs: the name of a duration option of this plate; empty: never.
-  std::string_view tick_option;
+  std::string_view tick_option = {};
   bool enabled = true;  // by default
   // The BPF ELF; nullptr for a probe without kernel programs.
   Bytes (*object)() = nullptr;

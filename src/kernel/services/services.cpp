@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "kernel/services/services.h"
+
+#include "lifecycle_object.h"
+#include "sockets_object.h"
+
+namespace tarsier::kernel {
+namespace {
+
+// A typed tracepoint first; the raw one where the kernel has no BTF of its own ([kernel] btf).
+#define TARSIER_TRACEPOINT_WAYS(constant, tracepoint, program)                                  \
+  constexpr Attachment constant##Typed[] = {{Method::tp_btf, tracepoint, program "_tp_btf"}};   \
+  constexpr Attachment constant##Raw[] = {                                                      \
+      {Method::raw_tracepoint, tracepoint, program "_raw_tp"}};                                 \
+  constexpr Way constant[] = {constant##Typed, constant##Raw}
+
+TARSIER_TRACEPOINT_WAYS(kFork, "sched_process_fork", "fork");
+TARSIER_TRACEPOINT_WAYS(kExec, "sched_process_exec", "exec");
+TARSIER_TRACEPOINT_WAYS(kRename, "task_rename", "rename");
+TARSIER_TRACEPOINT_WAYS(kExit, "sched_process_exit", "exit");
+TARSIER_TRACEPOINT_WAYS(kMove, "cgroup_attach_task", "move");
+TARSIER_TRACEPOINT_WAYS(kMake, "cgroup_mkdir", "make");
+TARSIER_TRACEPOINT_WAYS(kRemove, "cgroup_rmdir", "remove");
+TARSIER_TRACEPOINT_WAYS(kState, "inet_sock_set_state", "state");
+TARSIER_TRACEPOINT_WAYS(kDestroy, "tcp_destroy_sock", "destroy");
+
+constexpr Attachment kSnapshotIter[] = {{Method::iter, "task", "snapshot"}};
+constexpr Way kSnapshot[] = {kSnapshotIter};
+
+constexpr Attachment kAcceptCalls[] = {
+    {Method::tracepoint, "syscalls/sys_exit_accept", "accept_exit"},
+    {Method::tracepoint, "syscalls/sys_exit_accept4", "accept4_exit"}};
+constexpr Way kAccept[] = {kAcceptCalls};
+
+constexpr Attachment kSocketIters[] = {{Method::iter, "task_file", "snapshot_listeners"},
+                                       {Method::iter, "task_file", "snapshot_connections"}};
+constexpr Way kSocketSnapshot[] = {kSocketIters};
+
+constexpr Hook kLifecycleHooks[] = {
+    {"a process is forked", kFork},
+    {"a process executes a program", kExec},
+    {"a process ends", kExit},
+    {"a process changes its name", kRename, false},
+    {"a process moves to another cgroup", kMove, false},
+    {"a cgroup is made", kMake, false},
+    {"a cgroup is removed", kRemove, false},
+    {"processes ran before the daemon started", kSnapshot, false},
+};
+
+constexpr Hook kSocketsHooks[] = {
+    {"a connection changes its state", kState},
+    {"the kernel frees a socket", kDestroy},
+    {"a process accepts a connection", kAccept, false},
+    {"connections were open before the daemon started", kSocketSnapshot, false},
+};
+
+constexpr std::string_view kRings[] = {"events"};
+
+}  // namespace
+
+constinit const ProbeSpec lifecycle_service{
+    .name = "lifecycle",
+    .summary = "Says when processes and cgroups begin, change and end.",
+    .hooks = kLifecycleHooks,
+    .rings = kRings,
+    .object = lifecycle_object,
+};
+
+constinit const ProbeSpec sockets_service{
+    .name = "sockets",
+    .summary = "Knows the owner, the role and the addresses of each TCP socket.",
+    .hooks = kSocketsHooks,
+    .object = sockets_object,
+};
+
+}  // namespace tarsier::kernel
