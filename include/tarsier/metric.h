@@ -109,14 +109,17 @@ inline constexpr double kKernelLatencyBuckets[] = {
 
 // The value of one series, in memory that the registry owns and never gives back while it lives, so
 // that a handle can always look at the generation. Written by the collector thread alone; read by
-// scrapes at any time, hence the relaxed atomics.
+// scrapes at any time, hence the relaxed atomics. Half a cache line, because there are as many as
+// series.
 struct Cell {
   std::atomic<std::uint32_t> generation{0};  // odd: in use; moves on when the series goes away
   std::uint8_t touched = 0;                  // set by each update, cleared by the staleness sweep
+  std::uint16_t bounds_size = 0;             // histogram: number of bounds
   std::atomic<double> value{0};              // counter, gauge; a histogram's sum
-  std::atomic<std::uint64_t>* counts = nullptr;  // histogram: bounds.size() + 1 cells, not cumulated
-  std::span<const double> bounds = {};
+  std::atomic<std::uint64_t>* counts = nullptr;  // histogram: bounds_size + 1 cells, not cumulated
+  const double* bounds = nullptr;
 };
+static_assert(sizeof(Cell) == 32);
 
 // A handle to one series: two words, copied freely, for the collector thread only. Adding takes a
 // few nanoseconds and no look-up. After staleness, a merge of entities or a restart of the probe
@@ -152,8 +155,9 @@ class Series {
   [[nodiscard]] bool observe(double value, std::uint64_t times = 1) const {
     if (!valid()) return false;
     cell_->touched = 1;
-    const auto bound = std::ranges::lower_bound(cell_->bounds, value);
-    auto& count = cell_->counts[static_cast<std::size_t>(bound - cell_->bounds.begin())];
+    const std::span bounds(cell_->bounds, cell_->bounds_size);
+    const auto bound = std::ranges::lower_bound(bounds, value);
+    auto& count = cell_->counts[static_cast<std::size_t>(bound - bounds.begin())];
     count.store(count.load(std::memory_order_relaxed) + times, std::memory_order_relaxed);
     cell_->value.store(
         cell_->value.load(std::memory_order_relaxed) + value * static_cast<double>(times),

@@ -95,6 +95,7 @@ constexpr std::string_view kServices[] = {"sockets"};
 
 }  // namespace
 
+extern const ProbeSpec tcp_probe;  // the table of probes, generated, refers to it
 constinit const ProbeSpec tcp_probe{
     .name = "tcp",
     .summary = "Counts TCP connections, their bytes, failures, resets and round trip times.",

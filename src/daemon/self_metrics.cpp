@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "daemon/self_metrics.h"
+
+#include <dirent.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "daemon/probes.h"
+#include "metrics/self.h"
+#include "version.h"
+
+namespace tarsier::daemon {
+namespace {
+
+namespace self = metrics::self;
+using metrics::EntityId;
+
+// Walking the keys of a large map costs milliseconds, hence rarely.
+constexpr std::uint64_t kMapPeriodNs = 30'000'000'000;
+constexpr std::size_t kMaxWaitingScrapes = 1'024;
+
+double number(std::string_view text) {
+  double value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+}  // namespace
+
+SelfMetrics::SelfMetrics(metrics::Registry& registry, const base::HostFiles& own_files,
+                         double start_time_s)
+    : registry_(registry), own_files_(own_files), start_time_s_(start_time_s) {
+  for (const MetricDef* metric : self::self_metrics()) (void)registry_.add_family(*metric);
+  registry_.record(self::kBuildInfo, EntityId::node, 1, std::array{kVersion, kRevision});
+  for (const std::string_view result : {"ok", "refused"}) {
+    registry_.add(self::kConfigReloads, EntityId::node, 0, std::array{result});
+  }
+  for (const std::string_view reason : {"write", "rate"}) {
+    registry_.add(self::kLogLinesLost, EntityId::node, 0, std::array{reason});
+  }
+}
+
+void SelfMetrics::count(const MetricDef& metric, std::span<const std::string_view> labels,
+                        std::uint64_t total, std::uint64_t& said, double scale) {
+  registry_.add(metric, EntityId::node, static_cast<double>(total - said) * scale, labels);
+  said = total;
+}
+
+void SelfMetrics::refresh(std::span<RunningProbe* const> probes, RunningProbe* lifecycle,
+                          std::uint64_t now_ns) {
+  refresh_process();
+  take_scrapes();
+  const bool maps = now_ns >= next_maps_ns_;
+  if (maps) next_maps_ns_ = now_ns + kMapPeriodNs;
+  if (lifecycle != nullptr) refresh_probe(*lifecycle);
+  for (RunningProbe* probe : probes) {
+    refresh_probe(*probe);
+    if (maps) refresh_maps(*probe);
+  }
+  count(self::kLogLinesLost, std::array<std::string_view, 1>{"write"}, base::log_lines_lost(),
+        said_lost_lines_);
+  count(self::kLogLinesLost, std::array<std::string_view, 1>{"rate"}, base::log_lines_suppressed(),
+        said_suppressed_lines_);
+}
+
+void SelfMetrics::refresh_probe(RunningProbe& probe) {
+  const std::array<std::string_view, 1> label{probe.spec->name};
+  count(self::kProbeEvents, label, probe.events, probe.said_events);
+  count(self::kProbeDecodeErrors, label, probe.decode_errors, probe.said_decode_errors);
+  count(self::kProbeHandlerSeconds, label, probe.handler_ns, probe.said_handler_ns, 1e-9);
+  for (const auto& [reason, total] : probe.loaded->losses()) {
+    count(self::kProbeEventsLost, std::array<std::string_view, 2>{probe.spec->name, reason}, total,
+          probe.said_losses[reason]);
+  }
+  for (const kernel::ProgramFigures& program : probe.loaded->programs()) {
+    if (program.runs == 0) continue;  // the kernel's statistics are off
+    const std::array<std::string_view, 2> labels{probe.spec->name, program.name};
+    count(self::kBpfRuns, labels, program.runs, probe.said_runs[program.name]);
+    count(self::kBpfRunSeconds, labels, program.run_ns, probe.said_run_ns[program.name], 1e-9);
+  }
+}
+
+void SelfMetrics::refresh_maps(RunningProbe& probe) {
+  for (const kernel::MapFigures& map : probe.loaded->map_figures()) {
+    const std::array<std::string_view, 2> labels{probe.spec->name, map.name};
+    registry_.record(self::kBpfMapEntries, EntityId::node, static_cast<double>(map.entries), labels);
+    registry_.record(self::kBpfMapMaxEntries, EntityId::node, static_cast<double>(map.max_entries),
+                     labels);
+  }
+}
+
+void SelfMetrics::show(const ProbeStatus& status) {
+  registry_.record(self::kProbeUp, EntityId::node, status.up() ? 1 : 0,
+                   std::array<std::string_view, 1>{status.name});
+  std::vector<Shown> now;
+  now.push_back({&self::kProbeState, {status.name, std::string(name_of(status.state)), status.reason}});
+  for (const kernel::HookState& hook : status.hooks) {
+    if (hook.available) {
+      now.push_back({&self::kProbeHook, {status.name, hook.purpose, hook.method, hook.target}});
+    }
+  }
+  std::vector<Shown>& before = shown_[status.name];
+  for (const Shown& shown : before) {
+    const std::vector<std::string_view> values(shown.values.begin(), shown.values.end());
+    registry_.drop(*shown.metric, EntityId::node, values);
+  }
+  for (const Shown& shown : now) {
+    const std::vector<std::string_view> values(shown.values.begin(), shown.values.end());
+    registry_.record(*shown.metric, EntityId::node, 1, values);
+  }
+  before = std::move(now);
+}
+
+void SelfMetrics::refresh_process() {
+  const double ticks = static_cast<double>(::sysconf(_SC_CLK_TCK));
+  const double page = static_cast<double>(::sysconf(_SC_PAGESIZE));
+  // Fields by their number in proc(5), counted behind the name, which may hold spaces.
+  if (const auto stat = own_files_.read("proc/self/stat")) {
+    const auto fields = base::split(std::string_view(*stat).substr(stat->rfind(')') + 2), ' ');
+    if (fields.size() > 22) {
+      const double cpu = (number(fields[11]) + number(fields[12])) / ticks;
+      registry_.add(self::kCpuSeconds, EntityId::node, std::max(0.0, cpu - said_cpu_), {});
+      said_cpu_ = std::max(cpu, said_cpu_);
+      registry_.record(self::kVirtualBytes, EntityId::node, number(fields[20]), {});
+      registry_.record(self::kResidentBytes, EntityId::node, number(fields[21]) * page, {});
+    }
+  }
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    registry_.record(self::kMaxFds, EntityId::node, static_cast<double>(limit.rlim_cur), {});
+  }
+  if (DIR* directory = ::opendir("/proc/self/fd")) {
+    int open = -3;  // ".", ".." and the directory itself
+    while (::readdir(directory) != nullptr) ++open;
+    ::closedir(directory);
+    registry_.record(self::kOpenFds, EntityId::node, open, {});
+  }
+  registry_.record(self::kStartTime, EntityId::node, start_time_s_, {});
+}
+
+void SelfMetrics::count_reload(bool ok) {
+  registry_.add(self::kConfigReloads, EntityId::node, 1,
+                std::array<std::string_view, 1>{ok ? "ok" : "refused"});
+}
+
+void SelfMetrics::scraped(double seconds) {
+  const std::lock_guard lock(scrapes_mutex_);
+  if (scrapes_.size() < kMaxWaitingScrapes) scrapes_.push_back(seconds);
+}
+
+void SelfMetrics::take_scrapes() {
+  std::vector<double> scrapes;
+  {
+    const std::lock_guard lock(scrapes_mutex_);
+    scrapes.swap(scrapes_);
+  }
+  for (const double seconds : scrapes) {
+    registry_.record(self::kScrapeDuration, EntityId::node, seconds, {});
+  }
+}
+
+}  // namespace tarsier::daemon

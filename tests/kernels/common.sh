@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# What the scripts of this folder share: the cache, the list of kernels, words on stderr.
+# Sourced, never run.
+
+kernels_dir=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# Kernels and images are big and slow to come by; they live outside of the source tree.
+cache_dir=${TARSIER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tarsier}
+# One per line of stable kernels that Debian ships with BTF; 5.10 is the oldest that we support.
+all_kernels=(5.10 6.1 6.12 7.2)
+
+say() { printf '%s: %s\n' "$(basename -- "$0")" "$*" >&2; }
+
+die() {
+  say "$*"
+  exit 1
+}
+
+need_commands() {
+  local command
+  for command in "$@"; do
+    command -v "$command" >/dev/null ||
+      die "the command $command is missing; scripts/deps test installs what the tests need"
+  done
+}
+
+is_known_kernel() {
+  local kernel
+  for kernel in "${all_kernels[@]}"; do
+    [ "$kernel" = "$1" ] && return 0
+  done
+  return 1
+}
