@@ -342,6 +342,7 @@ int run_daemon(const RunArguments& arguments, std::span<const ProbeSpec* const> 
     base::log_error("{}", sockets.error().message);
     return kExitUsage;
   }
+  see_tracefs();
   if (auto status = settle_privileges(); !status) base::log_warning("{}", status.error().message);
   std::string without_bpf = try_kernel(*config);
   if (!without_bpf.empty()) {

@@ -168,6 +168,7 @@ int run_doctor(bool json, const std::string& config_path,
     return kExitUsage;
   }
   kernel::quiet_libbpf();
+  see_tracefs();
   (void)settle_privileges();
   Examination examination(*config);
   examination.examine(kernel::lifecycle_service, true);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "daemon/privileges.h"
 
-#include <fmt/format.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <sys/capability.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <memory>
 #include <type_traits>
@@ -41,6 +44,17 @@ const std::vector<Capability>& kept_capabilities() {
 std::string_view cost_without_sys_admin() {
   return "without CAP_SYS_ADMIN the daemon cannot enter other network namespaces and cannot switch "
          "the kernel's BPF run-time statistics on; the probes of this version need neither";
+}
+
+void see_tracefs() {
+  for (const char* root : {"/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"}) {
+    if (::access(root, F_OK) == 0) return;
+  }
+  if (::unshare(CLONE_NEWNS) != 0) return;
+  // What the host mounts later still reaches us; what we mount does not reach the host.
+  if (::mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) != 0) return;
+  (void)::mount("tracefs", "/sys/kernel/tracing", "tracefs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                nullptr);
 }
 
 bool has_capability(int number) {

@@ -23,6 +23,11 @@ struct Capability {
 
 [[nodiscard]] bool has_capability(int number);
 
+// Where nobody has mounted tracefs, mounts it in a mount namespace of the daemon's own, so that plain
+// tracepoints can be found and nothing is left behind. Needs CAP_SYS_ADMIN, so it comes before
+// settle_privileges() and before the first thread; without it the probes take other ways.
+void see_tracefs();
+
 // Not dumpable, no core files, locked-memory limit raised where that is allowed (kernels before
 // 5.11 charge BPF maps to it), and no capability but the kept ones. Where the kernel has no CAP_BPF
 // (before 5.8) CAP_SYS_ADMIN stays. What cannot be had is logged, not fatal: the probes then say
