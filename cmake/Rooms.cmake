@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# What `scripts/test sanitize` and `scripts/test fuzz` build.
+add_custom_target(unit_tests)
+add_custom_target(fuzz_targets)
+
 # tarsier_room(NAME [LINK targets…] [PRIVATE_LINK targets…] [TEST_LINK targets…])
 # One folder of src/ as a library tarsier_NAME. Its *_test.cpp become the test NAME_test (label
 # unit: no kernel, no root, no network), its *_bench.cpp the benchmark NAME_bench; nothing else has
@@ -46,6 +50,9 @@ function(tarsier_test name)
   target_compile_definitions(${name} PRIVATE TARSIER_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
     TARSIER_BINARY_DIR="${PROJECT_BINARY_DIR}")
   add_test(NAME ${name} COMMAND ${name} --gtest_color=no)
+  if(test_LABEL STREQUAL "unit")
+    add_dependencies(unit_tests ${name})
+  endif()
   set_tests_properties(${name} PROPERTIES LABELS ${test_LABEL} TIMEOUT ${test_TIMEOUT}
     SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\] [0-9]+ test.*listed below")
 endfunction()

@@ -28,7 +28,7 @@ struct {
 /* A thread inside connect(). What fails before or within the call has only its return value. */
 struct connecting {
 	__u64 sock; /* set when the sock entered SYN_SENT during the call */
-	__s32 fd;
+	__s32 fd; /* where the hook has no sock */
 	__u32 undecided; /* went back to CLOSE without an error of the socket's own */
 };
 
@@ -149,13 +149,12 @@ int BPF_PROG(state_raw_tp, const struct sock *sk, int old_state, int new_state)
 	return on_state(sk, old_state, new_state);
 }
 
-SEC("tp/syscalls/sys_enter_connect")
-int connect_enter(struct trace_event_raw_sys_enter *ctx)
+static __always_inline int on_connect_enter(int fd)
 {
 	__u32 tid = (__u32)bpf_get_current_pid_tgid();
 	struct connecting call = {};
 
-	call.fd = (__s32)ctx->args[0];
+	call.fd = fd;
 	if (bpf_map_update_elem(&connecting, &tid, &call, BPF_ANY))
 		count_lost(LOST_MAP_FULL);
 	return 0;
@@ -168,31 +167,56 @@ static __always_inline bool is_failure(long result)
 	       result != -EINTR && result != -ERESTARTSYS;
 }
 
-SEC("tp/syscalls/sys_exit_connect")
-int connect_exit(struct trace_event_raw_sys_exit *ctx)
+static __always_inline int on_connect_exit(const struct sock *sk, long result)
 {
 	__u32 tid = (__u32)bpf_get_current_pid_tgid();
 	struct connecting *call = bpf_map_lookup_elem(&connecting, &tid);
 	struct tarsier_socket nobody = {};
 	struct connecting made;
-	struct sock *sk;
 
 	if (!call)
 		return 0;
 	made = *call;
 	bpf_map_delete_elem(&connecting, &tid);
 	/* What entered SYN_SENT and failed with an error of its own was reported at that moment. */
-	if (!is_failure(ctx->ret) || (made.sock && !made.undecided))
+	if (!is_failure(result) || (made.sock && !made.undecided))
 		return 0;
-	sk = sock_of_fd(made.fd);
+	if (!sk)
+		sk = sock_of_fd(made.fd);
 	if (!sk || !sock_is_tcp(sk))
 		return 0;
 	nobody.role = ROLE_CLIENT;
 	nobody.opened_ns = bpf_ktime_get_boot_ns();
 	nobody.owner_tgid = (__u32)(bpf_get_current_pid_tgid() >> 32);
 	nobody.owner_start_ns = process_start_ns((struct task_struct *)bpf_get_current_task());
-	emit(sk, &nobody, TCP_FAILED, (__u32)-ctx->ret);
+	emit(sk, &nobody, TCP_FAILED, (__u32)-result);
 	return 0;
+}
+
+/* connect() of every stream socket of the internet families, io_uring's too. */
+SEC("fentry/inet_stream_connect")
+int BPF_PROG(connect_fentry, struct socket *socket)
+{
+	return on_connect_enter(-1);
+}
+
+SEC("fexit/inet_stream_connect")
+int BPF_PROG(connect_fexit, struct socket *socket, struct sockaddr *address, int length, int flags,
+	     int result)
+{
+	return on_connect_exit(BPF_CORE_READ(socket, sk), result);
+}
+
+SEC("tp/syscalls/sys_enter_connect")
+int connect_enter(struct trace_event_raw_sys_enter *ctx)
+{
+	return on_connect_enter((int)ctx->args[0]);
+}
+
+SEC("tp/syscalls/sys_exit_connect")
+int connect_exit(struct trace_event_raw_sys_exit *ctx)
+{
+	return on_connect_exit(0, ctx->ret);
 }
 
 static __always_inline int on_reset(const void *sk, __u16 type)

@@ -63,7 +63,9 @@ constexpr Way kState[] = {kStateTyped, kStateRaw};
 constexpr Attachment kConnectCalls[] = {
     {Method::tracepoint, "syscalls/sys_enter_connect", "connect_enter"},
     {Method::tracepoint, "syscalls/sys_exit_connect", "connect_exit"}};
-constexpr Way kConnect[] = {kConnectCalls};
+constexpr Attachment kConnectFunction[] = {{Method::fentry, "inet_stream_connect", "connect_fentry"},
+                                           {Method::fexit, "inet_stream_connect", "connect_fexit"}};
+constexpr Way kConnect[] = {kConnectFunction, kConnectCalls};
 
 constexpr Attachment kReceivedTyped[] = {
     {Method::tp_btf, "tcp_receive_reset", "reset_received_tp_btf"}};

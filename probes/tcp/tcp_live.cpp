@@ -226,8 +226,11 @@ TEST_F(TcpLive, SaysWhyConnectFailed) {
 
 TEST_F(TcpLive, SeesResetsInBothDirections) {
   const Listener listener = bound(Family::v4);
-  ASSERT_EQ(::listen(listener.fd, 8), 0);
+  Signal listening;
+  // It listens itself: a reset that comes before accept() is the listener's.
   Child receiving("tlrst-r", [&] {
+    if (::listen(listener.fd, 8) != 0) return 2;
+    listening.send();
     for (int i = 0; i < 7; ++i) {
       const int fd = ::accept4(listener.fd, nullptr, nullptr, SOCK_CLOEXEC);
       char byte = 0;
@@ -236,6 +239,7 @@ TEST_F(TcpLive, SeesResetsInBothDirections) {
     }
     return 0;
   });
+  listening.await();
   Child sending("tlrst-s", [&] {
     for (int i = 0; i < 7; ++i) {
       const int fd = dial(Family::v4, listener.port);

@@ -51,6 +51,23 @@ struct RunningKernel::State {
   bool has_type(const std::string& name, unsigned kind) const {
     return types != nullptr && btf__find_by_name_kind(types, name.c_str(), kind) > 0;
   }
+  // A function in BTF may still be refused (lockdown, no trampolines): load the smallest program on
+  // it and see.
+  std::string try_function(const std::string& name, Method method) const {
+    const int id = types == nullptr ? -1 : btf__find_by_name_kind(types, name.c_str(), BTF_KIND_FUNC);
+    if (id <= 0) return fmt::format("this kernel has no traceable function {}", name);
+    const bpf_insn program[] = {{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0},
+                                {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
+    LIBBPF_OPTS(bpf_prog_load_opts, options,
+                .expected_attach_type =
+                    method == Method::fentry ? BPF_TRACE_FENTRY : BPF_TRACE_FEXIT,
+                .attach_btf_id = static_cast<std::uint32_t>(id));
+    const int fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, "tarsier_try", "GPL", program,
+                                 std::size(program), &options);
+    if (fd < 0) return fmt::format("the kernel refused {}: {}", name, std::strerror(-fd));
+    ::close(fd);
+    return {};
+  }
   bool has_symbol(const std::string& name) {
     std::call_once(symbols_once, [this] { symbols = read_symbols(); });
     return symbols.contains(name);
@@ -94,8 +111,7 @@ std::string RunningKernel::missing(const Attachment& attachment) const {
     case Method::fentry:
     case Method::fexit:
       if (!state_->own_btf) return "the kernel has no BTF of its own";
-      if (state_->has_type(target, BTF_KIND_FUNC)) return {};
-      return fmt::format("this kernel has no traceable function {}", target);
+      return state_->try_function(target, attachment.method);
     case Method::kprobe:
     case Method::kretprobe:
       if (::access("/sys/bus/event_source/devices/kprobe/type", F_OK) != 0) {

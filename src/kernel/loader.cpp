@@ -164,7 +164,7 @@ class Loaded final : public LoadedProbe, private Attacher {
 
 Status Loaded::open_object(const LoadInput& input, const std::vector<Chosen>& chosen) {
   const std::string name(spec_.name);
-  const Bytes elf = spec_.object();
+  const Bytes elf = spec_.elf();
   LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = name.c_str());
   if (!input.btf_path.empty()) options.btf_custom_path = input.btf_path.c_str();
   object_.reset(bpf_object__open_mem(elf.data(), elf.size(), &options));
@@ -470,7 +470,7 @@ std::vector<HookState> describe(std::span<const Hook> hooks, const Plan& plan) {
 Result<std::unique_ptr<LoadedProbe>> load_probe(const LoadInput& input, const KernelFacts& facts,
                                                 SharedMaps& shared) {
   const ProbeSpec& spec = input.spec;
-  if (spec.object == nullptr) return std::make_unique<NothingLoaded>(spec);
+  if (!spec.has_object()) return std::make_unique<NothingLoaded>(spec);
   if (auto status = check_services(spec, shared); !status) return std::unexpected(status.error());
   Refusals refusals;
   for (std::size_t attempt = 0; attempt < attempts_of(spec); ++attempt) {

@@ -260,9 +260,11 @@ bool Daemon::eventually(const std::function<bool(const Scrape&)>& condition) con
 
 bool Daemon::becomes(std::string_view name, const Labels& labels, double value) const {
   double last = 0;
+  // A counter that is past the value only gets worse.
+  const bool grows = name.ends_with("_total") || name.ends_with("_count");
   const bool reached = eventually([&](const Scrape& scrape) {
     last = scrape.sum(name, labels);
-    return last == value || last > value;  // it only gets worse from there
+    return last == value || (grows && last > value);
   });
   if (reached && last == value) return true;
   std::fprintf(stderr, "livekit: %s is %.17g and not %.17g (lost: %.17g)\n",

@@ -30,7 +30,8 @@ constexpr Way kSnapshot[] = {kSnapshotIter};
 constexpr Attachment kAcceptCalls[] = {
     {Method::tracepoint, "syscalls/sys_exit_accept", "accept_exit"},
     {Method::tracepoint, "syscalls/sys_exit_accept4", "accept4_exit"}};
-constexpr Way kAccept[] = {kAcceptCalls};
+constexpr Attachment kAcceptFexit[] = {{Method::fexit, "inet_csk_accept", "accept_fexit"}};
+constexpr Way kAccept[] = {kAcceptFexit, kAcceptCalls};
 
 constexpr Attachment kSocketIters[] = {{Method::iter, "task_file", "snapshot_listeners"},
                                        {Method::iter, "task_file", "snapshot_connections"}};

@@ -229,16 +229,12 @@ int BPF_PROG(destroy_raw_tp, struct sock *sk)
 }
 
 /* accept() returned: the connection, and the next ones until they are accepted, are the caller's. */
-static __always_inline int on_accepted(long fd)
+static __always_inline int on_accepted(const struct sock *sk)
 {
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct tarsier_socket *entry;
 	struct listen_owner *listener;
-	struct sock *sk;
 
-	if (fd < 0)
-		return 0;
-	sk = sock_of_fd(fd);
 	if (!sk)
 		return 0;
 	entry = find_socket(sk);
@@ -253,16 +249,32 @@ static __always_inline int on_accepted(long fd)
 	return 0;
 }
 
+/*
+ * Commit 92ef0fd55ac8 ("net: change proto and proto_ops accept type", 6.10) made two arguments of
+ * four; the returned sock stands behind the arguments. It sees io_uring too.
+ */
+struct proto_accept_arg___v6_10 {
+	int err;
+};
+
+SEC("fexit/inet_csk_accept")
+int accept_fexit(unsigned long long *ctx)
+{
+	if (bpf_core_type_exists(struct proto_accept_arg___v6_10))
+		return on_accepted((const struct sock *)ctx[2]);
+	return on_accepted((const struct sock *)ctx[4]);
+}
+
 SEC("tp/syscalls/sys_exit_accept")
 int accept_exit(struct trace_event_raw_sys_exit *ctx)
 {
-	return on_accepted(ctx->ret);
+	return on_accepted(ctx->ret < 0 ? 0 : sock_of_fd(ctx->ret));
 }
 
 SEC("tp/syscalls/sys_exit_accept4")
 int accept4_exit(struct trace_event_raw_sys_exit *ctx)
 {
-	return on_accepted(ctx->ret);
+	return on_accepted(ctx->ret < 0 ? 0 : sock_of_fd(ctx->ret));
 }
 
 /*

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The daemon as a whole, from outside: start, endpoints, reload, faults, stop.
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cmath>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include "tarsier/livekit.h"
+
+namespace tarsier {
+namespace {
+
+using live::Daemon;
+using live::http;
+
+class DaemonTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = live::unavailable(); !why.empty()) GTEST_SKIP() << why;
+  }
+};
+
+struct Ended {
+  int code;
+  std::string output;
+};
+
+// Runs the binary to its end; standard output and error together.
+Ended run(std::vector<std::string> words, bool close_output = false) {
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC) != 0) return {-1, ""};
+  words.insert(words.begin(), std::getenv("TARSIER_BIN"));
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::dup2(fds[1], STDOUT_FILENO);
+    ::dup2(fds[1], STDERR_FILENO);
+    if (close_output) {
+      ::close(STDOUT_FILENO);
+      ::close(STDERR_FILENO);
+    }
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    ::execv(argv[0], argv.data());
+    ::_exit(126);
+  }
+  ::close(fds[1]);
+  Ended ended;
+  char buffer[4096];
+  for (ssize_t n = 0; (n = ::read(fds[0], buffer, sizeof buffer)) > 0;) {
+    ended.output.append(buffer, static_cast<std::size_t>(n));
+  }
+  ::close(fds[0]);
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  ended.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return ended;
+}
+
+std::string temporary(const std::string& name, const std::string& content) {
+  const std::string path = testing::TempDir() + "/tarsier-" + std::to_string(::getpid()) + "-" + name;
+  std::ofstream(path) << content;
+  return path;
+}
+
+TEST_F(DaemonTest, FirstScrapeSaysWhatMachineThisIs) {
+  const Daemon daemon;
+  const live::Scrape scrape = daemon.scrape();
+  EXPECT_EQ(scrape.sum("tarsier_build_info"), 1);
+  EXPECT_EQ(scrape.sum("tarsier_node_info"), 1);
+  for (const char* probe : {"lifecycle", "sockets", "tcp", "process", "node"}) {
+    EXPECT_EQ(scrape.sum("tarsier_probe_up", {{"probe", probe}}), 1) << probe;
+  }
+  EXPECT_TRUE(scrape.has("tarsier_processes"));
+  EXPECT_EQ(http(daemon.metrics_address(), "GET", "/healthz").status, 200);
+  EXPECT_EQ(http(daemon.metrics_address(), "GET", "/readyz").status, 200);
+}
+
+TEST_F(DaemonTest, StopsInOrderWithinTwoSecondsAndLeavesNothing) {
+  Daemon daemon;
+  const std::string socket = daemon.socket();
+  EXPECT_EQ(daemon.stop(), 0);
+  EXPECT_LT(daemon.stop_took().count(), 2000);
+  EXPECT_NE(::access(socket.c_str(), F_OK), 0) << "the control socket is left";
+}
+
+TEST_F(DaemonTest, ApiAndControlSocketAnswer) {
+  const Daemon daemon;
+  EXPECT_NE(http(daemon.api_address(), "GET", "/api/v1/status").body.find("\"ready\": true"),
+            std::string::npos);
+  EXPECT_NE(http(daemon.socket(), "GET", "/api/v1/probes").body.find("\"tcp\""), std::string::npos);
+  EXPECT_EQ(http(daemon.api_address(), "GET", "/api/v1/nothing").status, 404);
+  EXPECT_EQ(http(daemon.api_address(), "GET", "/api/v1/probes/nothing").status, 404);
+  // What changes state or carries more than numbers is not on the metrics listener.
+  EXPECT_EQ(http(daemon.metrics_address(), "GET", "/api/v1/status").status, 404);
+  // Another site's page in the user's browser, and a rebound name.
+  EXPECT_EQ(http(daemon.api_address(), "GET", "/api/v1/status", "", {"Origin: http://evil.example"})
+                .status,
+            403);
+}
+
+TEST_F(DaemonTest, TheApiWantsItsToken) {
+  const std::string token = temporary("token", "0123456789abcdef0123456789abcdef\n");
+  ::chmod(token.c_str(), 0600);
+  const Daemon daemon({"--set", "api.auth=token", "--set", "api.token_file=" + token});
+  EXPECT_EQ(http(daemon.api_address(), "GET", "/api/v1/status").status, 401);
+  EXPECT_EQ(http(daemon.api_address(), "GET", "/api/v1/status", "",
+                 {"Authorization: Bearer 0123456789abcdef0123456789abcdef"})
+                .status,
+            200);
+  EXPECT_EQ(http(daemon.socket(), "GET", "/api/v1/status").status, 200) << "root on the socket";
+  ::unlink(token.c_str());
+}
+
+TEST_F(DaemonTest, ProbesStopAndStartAtRunTime) {
+  const Daemon daemon;
+  ASSERT_TRUE(daemon.scrape().has("tarsier_node_load"));
+  EXPECT_EQ(http(daemon.socket(), "PATCH", "/api/v1/probes/node", R"({"enabled":false})").status, 200);
+  EXPECT_FALSE(daemon.scrape().has("tarsier_node_load"));
+  EXPECT_TRUE(daemon.becomes("tarsier_probe_up", {{"probe", "node"}}, 0));
+  EXPECT_EQ(http(daemon.socket(), "PATCH", "/api/v1/probes/node", R"({"enabled":true})").status, 200);
+  EXPECT_TRUE(daemon.eventually(
+      [](const live::Scrape& scrape) { return scrape.has("tarsier_node_load"); }));
+  EXPECT_EQ(http(daemon.socket(), "PATCH", "/api/v1/probes/tcp",
+                 R"({"options":{"sample_interval":"1s"}})")
+                .status,
+            200);
+  EXPECT_EQ(http(daemon.socket(), "PATCH", "/api/v1/probes/tcp",
+                 R"({"options":{"sample_interval":"1ns"}})")
+                .status,
+            400);
+}
+
+TEST_F(DaemonTest, TwoDaemonsDoNotDisturbEachOther) {
+  const Daemon first;
+  {
+    const Daemon second;
+    EXPECT_EQ(second.scrape().sum("tarsier_probe_up", {{"probe", "tcp"}}), 1);
+    EXPECT_EQ(first.scrape().sum("tarsier_tcp_connections_opened_total", {{"comm", "tarsier"}}), 0)
+        << "one tarsier observes another";
+  }
+  EXPECT_EQ(first.scrape().sum("tarsier_probe_up", {{"probe", "tcp"}}), 1);
+  EXPECT_EQ(http(first.socket(), "GET", "/api/v1/status").status, 200);
+  // A third one that wants the first one's control socket says so and runs without.
+  const Daemon third({"--socket", first.socket()});
+  EXPECT_NE(third.log().find("running without a control socket"), std::string::npos);
+  EXPECT_EQ(http(first.socket(), "GET", "/api/v1/status").status, 200);
+}
+
+TEST_F(DaemonTest, APortInUseIsAClearError) {
+  const Daemon daemon;
+  const Ended ended = run({"run", "--listen", daemon.metrics_address(), "--socket", "off"});
+  EXPECT_EQ(ended.code, 2);
+  EXPECT_NE(ended.output.find("http.listen"), std::string::npos) << ended.output;
+  EXPECT_NE(ended.output.find(daemon.metrics_address()), std::string::npos) << ended.output;
+}
+
+TEST_F(DaemonTest, AStaleControlSocketIsReplaced) {
+  const std::string path = testing::TempDir() + "/tarsier-stale.sock";
+  ::unlink(path.c_str());
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ::close(fd);  // nobody listens, the file stays
+  {
+    const Daemon daemon({"--socket", path});
+    EXPECT_EQ(http(path, "GET", "/api/v1/status").status, 200);
+  }
+  ::unlink(path.c_str());
+}
+
+TEST_F(DaemonTest, ABadConfigurationIsRefusedBeforeTheStart) {
+  const std::string file = temporary("bad.toml", "[limits]\nserie = 5\n");
+  const Ended ended = run({"run", "--config", file});
+  EXPECT_EQ(ended.code, 2);
+  EXPECT_NE(ended.output.find(file + ":2:1:"), std::string::npos) << ended.output;
+  EXPECT_NE(ended.output.find("series"), std::string::npos) << "no nearest key: " << ended.output;
+  EXPECT_EQ(run({"check-config", file}).code, 1);
+  ::unlink(file.c_str());
+}
+
+TEST_F(DaemonTest, ReloadsOnSighupAndOnChangeAndKeepsTheOldOneOnErrors) {
+  const std::string file = temporary("reload.toml", "[probes.node]\nenabled = true\n");
+  const Daemon daemon({"--config", file});
+  ASSERT_TRUE(daemon.scrape().has("tarsier_node_load"));
+  {
+    std::ofstream(file) << "[probes.node]\nenabled = false\n";
+  }
+  EXPECT_TRUE(daemon.becomes("tarsier_probe_up", {{"probe", "node"}}, 0)) << "file change";
+  EXPECT_TRUE(daemon.becomes_at_least("tarsier_config_reloads_total", {{"result", "ok"}}, 1));
+  {
+    std::ofstream(file) << "[probes.node]\nenabled = maybe\n";
+  }
+  EXPECT_TRUE(daemon.becomes_at_least("tarsier_config_reloads_total", {{"result", "refused"}}, 1));
+  EXPECT_EQ(daemon.scrape().sum("tarsier_probe_up", {{"probe", "node"}}), 0);
+  EXPECT_NE(daemon.log().find(file + ":2:"), std::string::npos);
+  const double refused =
+      daemon.scrape().sum("tarsier_config_reloads_total", {{"result", "refused"}});
+  ::kill(daemon.pid(), SIGHUP);
+  EXPECT_TRUE(daemon.becomes_at_least("tarsier_config_reloads_total", {{"result", "refused"}},
+                                      refused + 1));
+  ::unlink(file.c_str());
+}
+
+TEST_F(DaemonTest, HostileProcessNamesNeverCostAScrape) {
+  const Daemon daemon;
+  const std::vector<std::string> names = {"a\"b\\c", "new\nline", "\xff\xfe\xc0", "{x=\"y\"} 1"};
+  std::vector<std::unique_ptr<live::Child>> children;
+  live::Signal finish;
+  for (const std::string& name : names) {
+    children.push_back(std::make_unique<live::Child>(name, [&] { return finish.await(), 0; }));
+  }
+  for (const std::string expected :
+       {"a\"b\\c", "new\nline", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD", "{x=\"y\"} 1"}) {
+    EXPECT_TRUE(daemon.becomes("tarsier_processes", {{"comm", expected}}, 1)) << expected;
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) finish.send();
+}
+
+TEST_F(DaemonTest, TenScrapersSeeTheSameAndNoCounterFalls) {
+  const Daemon daemon;
+  std::vector<std::thread> scrapers;
+  std::atomic<int> problems{0};
+  for (int i = 0; i < 10; ++i) {
+    scrapers.emplace_back([&] {
+      std::map<std::pair<std::string, live::Labels>, double> last;
+      for (int round = 0; round < 20; ++round) {
+        const live::Scrape scrape = daemon.scrape();
+        std::map<std::pair<std::string, live::Labels>, double> now;
+        for (const live::Sample& sample : scrape.samples()) {
+          if (!now.emplace(std::pair(sample.name, sample.labels), sample.value).second) ++problems;
+        }
+        for (const auto& [key, value] : last) {
+          if (!key.first.ends_with("_total") && !key.first.ends_with("_count")) continue;
+          const auto found = now.find(key);
+          if (found == now.end() || found->second < value) ++problems;
+        }
+        for (const auto& [key, value] : now) {
+          const auto inf = key.second.find("le");
+          if (inf == key.second.end() || inf->second != "+Inf") continue;
+          live::Labels plain = key.second;
+          plain.erase("le");
+          std::string count = key.first;
+          count.replace(count.size() - 7, 7, "_count");
+          if (now[{count, plain}] != value) ++problems;
+        }
+        last = std::move(now);
+      }
+    });
+  }
+  for (std::thread& scraper : scrapers) scraper.join();
+  EXPECT_EQ(problems, 0);
+}
+
+TEST_F(DaemonTest, WithoutRightsItSaysSoAndExitsWithThree) {
+  // A child without capabilities.
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    if (::setresgid(65534, 65534, 65534) != 0 || ::setresuid(65534, 65534, 65534) != 0) ::_exit(99);
+    const Ended ended = run({"run", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", "--socket",
+                             "off", "--set", "api.auth=none"});
+    const bool says = ended.output.find("CAP_BPF") != std::string::npos ||
+                      ended.output.find("BTF") != std::string::npos;
+    if (!says) std::fprintf(stderr, "%s\n", ended.output.c_str());
+    ::_exit(ended.code == 3 && says ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST_F(DaemonTest, AMissingBtfIsAClearErrorAndCanBeDoneWithout) {
+  const Ended ended = run({"run", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", "--socket",
+                           "off", "--set", "kernel.btf=/nonexistent/btf"});
+  EXPECT_EQ(ended.code, 3) << ended.output;
+  EXPECT_NE(ended.output.find("/nonexistent/btf"), std::string::npos) << ended.output;
+  const Daemon daemon({"--set", "kernel.btf=/nonexistent/btf", "--set", "daemon.without_bpf=true"});
+  const live::Scrape scrape = daemon.scrape();
+  EXPECT_EQ(scrape.sum("tarsier_probe_up", {{"probe", "node"}}), 1);
+  EXPECT_EQ(scrape.sum("tarsier_probe_up", {{"probe", "tcp"}}), 0);
+  EXPECT_TRUE(scrape.has("tarsier_probe_state_info", {{"probe", "tcp"}, {"state", "failed"}}));
+}
+
+TEST_F(DaemonTest, ClosedOutputDoesNotStopIt) {
+  EXPECT_EQ(run({"metrics"}, true).code, 0);
+}
+
+TEST_F(DaemonTest, DoctorSpeaksJson) {
+  const Ended ended = run({"doctor", "--json"});
+  EXPECT_EQ(ended.code, 0) << ended.output;
+  EXPECT_EQ(ended.output.front(), '{');
+  EXPECT_NE(ended.output.find("\"hooks\""), std::string::npos);
+}
+
+}  // namespace
+}  // namespace tarsier
