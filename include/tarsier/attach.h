@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// How a probe says where it wants to sit in the kernel: hooks, each with ways in order of preference.
+// How a probe says where it wants to sit in the kernel: hooks, each with ways in order of
+// preference.
 //
-// A hook has a purpose ("a connection changes its state"); a way is what has to be attached together
-// to serve it. The framework takes the first way that this kernel has and accepts, and says in
-// tarsier_probe_hook_info and `tarsier doctor` which one that was.
+// A hook has a purpose ("a connection changes its state"); a way is what has to be attached
+// together to serve it. The framework takes the first way that this kernel has and accepts, and
+// says in tarsier_probe_hook_info and `tarsier doctor` which one that was.
 #pragma once
 
 #include <cstdint>

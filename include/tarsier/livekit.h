@@ -3,8 +3,8 @@
 // events, and the numbers of /metrics. Implemented in tests/livekit.
 //
 //   live::Daemon daemon;
-//   live::as("demo-live", [] { for (int i = 0; i < 13; ++i) ::close(::open("/dev/null", O_RDONLY)); });
-//   EXPECT_TRUE(daemon.becomes("tarsier_demo_opens_total", {{"comm", "demo-live"}}, 13));
+//   live::as("demo-live", [] { for (int i = 0; i < 13; ++i) ::close(::open("/dev/null", O_RDONLY));
+//   }); EXPECT_TRUE(daemon.becomes("tarsier_demo_opens_total", {{"comm", "demo-live"}}, 13));
 #pragma once
 
 #include <sys/types.h>

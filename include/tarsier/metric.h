@@ -19,17 +19,19 @@ namespace tarsier {
 enum class Kind : std::uint8_t { counter, gauge, histogram };
 enum class Unit : std::uint8_t { none, seconds, bytes, ratio };
 
-// One metric family. Its address is its identity: a definition outlives the registry it is added to.
+// One metric family. Its address is its identity: a definition outlives the registry it is added
+// to.
 struct MetricDef {
   Kind kind = Kind::counter;
   std::string_view name;
   std::string_view help;  // a sentence
   Unit unit = Unit::none;
   std::span<const std::string_view> labels = {};
-  // Histograms only: upper bounds, strictly ascending, finite, in the metric's unit; +Inf is implied.
+  // Histograms only: upper bounds, strictly ascending, finite, in the metric's unit; +Inf is
+  // implied.
   std::span<const double> buckets = {};
-  // Gauges only: whether the sum over several subjects means something (bytes do, a ratio does not).
-  // The overflow series of a full family exists for additive gauges alone.
+  // Gauges only: whether the sum over several subjects means something (bytes do, a ratio does
+  // not). The overflow series of a full family exists for additive gauges alone.
   bool additive = true;
 };
 
@@ -41,9 +43,8 @@ namespace detail {
 
 consteval bool is_metric_name(std::string_view name) {
   if (name.empty() || (name[0] >= '0' && name[0] <= '9')) return false;
-  return std::ranges::all_of(name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
-  });
+  return std::ranges::all_of(
+      name, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; });
 }
 
 consteval void check_name(std::string_view name, std::string_view help, Unit unit, bool total) {
@@ -53,7 +54,8 @@ consteval void check_name(std::string_view name, std::string_view help, Unit uni
   }
   if (total != name.ends_with("_total")) throw "a counter's name, and no other, ends in _total";
   const std::string_view stem = total ? name.substr(0, name.size() - 6) : name;
-  if (unit == Unit::seconds && !stem.ends_with("_seconds")) throw "the name lacks its unit _seconds";
+  if (unit == Unit::seconds && !stem.ends_with("_seconds"))
+    throw "the name lacks its unit _seconds";
   if (unit == Unit::bytes && !stem.ends_with("_bytes")) throw "the name lacks its unit _bytes";
   if (unit == Unit::ratio && !stem.ends_with("_ratio")) throw "the name lacks its unit _ratio";
 }

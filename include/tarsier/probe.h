@@ -28,12 +28,14 @@ namespace tarsier {
 
 using Bytes = std::span<const std::byte>;
 
-// Whom a number is about. A record names its subject, because in softirq "current" is somebody else.
+// Whom a number is about. A record names its subject, because in softirq "current" is somebody
+// else.
 struct Subject {
   enum class Type : std::uint8_t { node, process, cgroup };
   Type type = Type::node;
-  std::uint32_t tgid = 0;      // process, in the root pid namespace
-  std::uint64_t start_ns = 0;  // process: start of the group leader, CLOCK_BOOTTIME; 0: who has the tgid now
+  std::uint32_t tgid = 0;  // process, in the root pid namespace
+  std::uint64_t start_ns =
+      0;  // process: start of the group leader, CLOCK_BOOTTIME; 0: who has the tgid now
   std::uint64_t cgroup_id = 0;  // cgroup
 
   [[nodiscard]] static constexpr Subject node() { return {}; }
@@ -111,10 +113,14 @@ class Host {
   [[nodiscard]] virtual Result<std::string> read(std::string_view path) const = 0;
 };
 
+struct ProbeSpec;
+
 struct ProbeContext {
   const Options& options;
   const Host& host;
   std::uint64_t now_ns = 0;  // CLOCK_BOOTTIME, before the hooks are attached
+  // The plate that is started. What a run-time owner derives from ProbeSpec finds itself here.
+  const ProbeSpec* spec = nullptr;
 };
 
 // One running probe. All callbacks come from the collector thread, one at a time; a probe starts no
@@ -160,11 +166,16 @@ struct ProbeSpec {
   // How often on_tick runs: the name of a duration option of this plate; empty: never.
   std::string_view tick_option = {};
   bool enabled = true;  // by default
-  // The BPF ELF; nullptr for a probe without kernel programs.
+  // The BPF ELF, aligned to 8 bytes; neither for a probe without kernel programs. A built-in plate
+  // names the function of its embedded object, a run-time owner points at the bytes that it holds.
   Bytes (*object)() = nullptr;
+  Bytes object_bytes = {};
   // The bytes of the object's `probe_config`; nullptr where it has none.
   std::vector<std::byte> (*kernel_config)(const Options&) = nullptr;
   std::unique_ptr<Probe> (*make)(const ProbeContext&) = nullptr;
+
+  [[nodiscard]] bool has_object() const { return object != nullptr || !object_bytes.empty(); }
+  [[nodiscard]] Bytes elf() const { return object != nullptr ? object() : object_bytes; }
 };
 
 // A plain struct as its bytes, for Maps and kernel_config.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// The closed list of what a probe can hand over that is not a number. Plain data; the bounded stores
-// in src/store keep it and the API reads it there. A new kind is one struct here and one store.
+// The closed list of what a probe can hand over that is not a number. Plain data; the bounded
+// stores in src/store keep it and the API reads it there. A new kind is one struct here and one
+// store.
 #pragma once
 
 #include <cstdint>

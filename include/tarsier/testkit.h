@@ -7,8 +7,8 @@
 //   EXPECT_EQ(sinks.text(), "tarsier_demo_opens_total{mode=\"read\"} 1 @42");
 #pragma once
 
-#include <atomic>
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <cstddef>
 #include <cstdlib>
@@ -104,7 +104,8 @@ class CaptureSinks final : public Sinks {
    private:
     [[nodiscard]] std::string subject_text() const {
       if (subject.type == Subject::Type::process) return std::to_string(subject.tgid);
-      if (subject.type == Subject::Type::cgroup) return "cgroup:" + std::to_string(subject.cgroup_id);
+      if (subject.type == Subject::Type::cgroup)
+        return "cgroup:" + std::to_string(subject.cgroup_id);
       return "node";
     }
     CaptureSinks& kit_;

@@ -7,7 +7,9 @@
 namespace tarsier::tcp {
 namespace {
 
-double seconds(std::uint64_t ns) { return static_cast<double>(ns) / 1e9; }
+double seconds(std::uint64_t ns) {
+  return static_cast<double>(ns) / 1e9;
+}
 
 Sink& sink_of(std::uint32_t tgid, std::uint64_t start_ns, Sinks& sinks) {
   return tgid == 0 ? sinks.node() : sinks.at(Subject::process(tgid, start_ns));
@@ -194,8 +196,7 @@ void Connections::on_failed(const tcp_record& record, Sinks& sinks) {
 void Connections::on_reset(const tcp_record& record, Sinks& sinks) {
   sink_of(record.header.tgid, record.header.start_ns, sinks)
       .record(kResets, 1,
-              {role_name(record.role),
-               record.header.type == TCP_RESET_SENT ? "sent" : "received"});
+              {role_name(record.role), record.header.type == TCP_RESET_SENT ? "sent" : "received"});
 }
 
 }  // namespace tarsier::tcp

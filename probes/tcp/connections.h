@@ -17,8 +17,8 @@ inline constexpr std::string_view kRoleReason[] = {"role", "reason"};
 inline constexpr std::string_view kRoleDirection[] = {"role", "direction"};
 
 inline constexpr auto kOpened =
-    counter("tarsier_tcp_connections_opened_total",
-            "TCP connections that reached ESTABLISHED.", Unit::none, kRole);
+    counter("tarsier_tcp_connections_opened_total", "TCP connections that reached ESTABLISHED.",
+            Unit::none, kRole);
 inline constexpr auto kClosed =
     counter("tarsier_tcp_connections_closed_total",
             "Established TCP connections that reached CLOSE; TIME_WAIT is not waited for.",
@@ -34,9 +34,8 @@ inline constexpr auto kSent =
     counter("tarsier_tcp_sent_bytes_total",
             "Payload sent over TCP, each byte once, however often it was retransmitted.",
             Unit::bytes, kRole);
-inline constexpr auto kReceived =
-    counter("tarsier_tcp_received_bytes_total", "Payload received over TCP, in order.",
-            Unit::bytes, kRole);
+inline constexpr auto kReceived = counter(
+    "tarsier_tcp_received_bytes_total", "Payload received over TCP, in order.", Unit::bytes, kRole);
 inline constexpr auto kRetransmits =
     counter("tarsier_tcp_retransmits_total", "TCP segments sent again, SYN segments included.",
             Unit::none, kRole);
@@ -44,18 +43,18 @@ inline constexpr auto kResets =
     counter("tarsier_tcp_resets_total",
             "TCP resets by direction; those that answer a closed port have neither owner nor role.",
             Unit::none, kRoleDirection);
-inline constexpr auto kRtt = histogram(
-    "tarsier_tcp_rtt_seconds",
-    "Smoothed round trip time of a TCP connection, observed at its close and every 10 s of its life.",
-    Unit::seconds, kKernelLatencyBuckets, kRole);
+inline constexpr auto kRtt = histogram("tarsier_tcp_rtt_seconds",
+                                       "Smoothed round trip time of a TCP connection, observed at "
+                                       "its close and every 10 s of its life.",
+                                       Unit::seconds, kKernelLatencyBuckets, kRole);
 inline constexpr auto kConnectDuration =
     histogram("tarsier_tcp_connect_duration_seconds",
               "Time from the first SYN to ESTABLISHED of connections made by this side.",
               Unit::seconds, kKernelLatencyBuckets, kRole);
 
-inline constexpr const MetricDef* kMetrics[] = {&kOpened,      &kClosed, &kActive,  &kFailures,
-                                                &kSent,        &kReceived, &kRetransmits,
-                                                &kResets,      &kRtt,    &kConnectDuration};
+inline constexpr const MetricDef* kMetrics[] = {
+    &kOpened,   &kClosed,      &kActive, &kFailures, &kSent,
+    &kReceived, &kRetransmits, &kResets, &kRtt,      &kConnectDuration};
 
 // How often a live connection's round trip time is observed.
 inline constexpr std::uint64_t kRttPeriodNs = 10'000'000'000;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // The probe `tcp`: its name plate and how records become numbers.
+#include "tcp.h"
 #include "connections.h"
 #include "tarsier/probe.h"
-#include "tcp.h"
 #include "tcp_object.h"
 
 namespace tarsier {
@@ -57,14 +57,16 @@ class TcpProbe final : public Probe {
 };
 
 constexpr Attachment kStateTyped[] = {{Method::tp_btf, "inet_sock_set_state", "state_tp_btf"}};
-constexpr Attachment kStateRaw[] = {{Method::raw_tracepoint, "inet_sock_set_state", "state_raw_tp"}};
+constexpr Attachment kStateRaw[] = {
+    {Method::raw_tracepoint, "inet_sock_set_state", "state_raw_tp"}};
 constexpr Way kState[] = {kStateTyped, kStateRaw};
 
 constexpr Attachment kConnectCalls[] = {
     {Method::tracepoint, "syscalls/sys_enter_connect", "connect_enter"},
     {Method::tracepoint, "syscalls/sys_exit_connect", "connect_exit"}};
-constexpr Attachment kConnectFunction[] = {{Method::fentry, "inet_stream_connect", "connect_fentry"},
-                                           {Method::fexit, "inet_stream_connect", "connect_fexit"}};
+constexpr Attachment kConnectFunction[] = {
+    {Method::fentry, "inet_stream_connect", "connect_fentry"},
+    {Method::fexit, "inet_stream_connect", "connect_fexit"}};
 constexpr Way kConnect[] = {kConnectFunction, kConnectCalls};
 
 constexpr Attachment kReceivedTyped[] = {
@@ -88,9 +90,10 @@ constexpr Hook kHooks[] = {
 };
 
 constexpr Option kOptions[] = {
-    duration_option("sample_interval",
-                    "How often live connections are looked at for bytes, retransmits and round trip time.",
-                    5 * kSecond, 1 * kSecond, 5 * kMinute),
+    duration_option(
+        "sample_interval",
+        "How often live connections are looked at for bytes, retransmits and round trip time.",
+        5 * kSecond, 1 * kSecond, 5 * kMinute),
 };
 constexpr std::string_view kRings[] = {"events"};
 constexpr std::string_view kServices[] = {"sockets"};

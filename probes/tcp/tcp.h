@@ -7,12 +7,12 @@
 #include "sockets.h"
 
 enum tcp_record_type {
-	TCP_OPENED = 1, /* reached ESTABLISHED */
-	TCP_CLOSED = 2, /* reached CLOSE after it was established */
-	TCP_FAILED = 3, /* connect() did not reach ESTABLISHED */
-	TCP_RESET_RECEIVED = 4,
-	TCP_RESET_SENT = 5,
-	TCP_SAMPLE = 6, /* a look at a live connection, by the iterator */
+  TCP_OPENED = 1, /* reached ESTABLISHED */
+  TCP_CLOSED = 2, /* reached CLOSE after it was established */
+  TCP_FAILED = 3, /* connect() did not reach ESTABLISHED */
+  TCP_RESET_RECEIVED = 4,
+  TCP_RESET_SENT = 5,
+  TCP_SAMPLE = 6, /* a look at a live connection, by the iterator */
 };
 
 /*
@@ -20,18 +20,18 @@ enum tcp_record_type {
  * up for by the next one. The header's subject is the owner at that moment.
  */
 struct tcp_record {
-	struct tarsier_header header;
-	__u64 sock; /* with opened_ns: names the connection for good */
-	__u64 opened_ns;
-	__u64 established_ns; /* 0: never */
-	__u64 sent_bytes; /* payload handed to the network, without repetitions */
-	__u64 received_bytes; /* payload in order, without the FIN */
-	__u32 retransmitted_segments;
-	__u32 srtt_us; /* 0: no measurement yet */
-	__u8 role; /* enum tarsier_role */
-	__u8 flags; /* enum tarsier_socket_flags */
-	__u16 reserved;
-	__u32 error; /* TCP_FAILED: errno, 0: given up by the caller */
+  struct tarsier_header header;
+  __u64 sock; /* with opened_ns: names the connection for good */
+  __u64 opened_ns;
+  __u64 established_ns; /* 0: never */
+  __u64 sent_bytes;     /* payload handed to the network, without repetitions */
+  __u64 received_bytes; /* payload in order, without the FIN */
+  __u32 retransmitted_segments;
+  __u32 srtt_us; /* 0: no measurement yet */
+  __u8 role;     /* enum tarsier_role */
+  __u8 flags;    /* enum tarsier_socket_flags */
+  __u16 reserved;
+  __u32 error; /* TCP_FAILED: errno, 0: given up by the caller */
 };
 WIRE_SIZE(struct tcp_record, 80);
 

@@ -163,9 +163,15 @@ class TcpLive : public testing::Test {
 
 std::unique_ptr<live::Daemon> TcpLive::daemon_;
 
-TEST_F(TcpLive, CountsIpv4Exactly) { expect_exchanges(Family::v4, "tl4", 97); }
-TEST_F(TcpLive, CountsIpv6Exactly) { expect_exchanges(Family::v6, "tl6", 53); }
-TEST_F(TcpLive, CountsMappedIpv4Exactly) { expect_exchanges(Family::v4_mapped, "tlm", 31); }
+TEST_F(TcpLive, CountsIpv4Exactly) {
+  expect_exchanges(Family::v4, "tl4", 97);
+}
+TEST_F(TcpLive, CountsIpv6Exactly) {
+  expect_exchanges(Family::v6, "tl6", 53);
+}
+TEST_F(TcpLive, CountsMappedIpv4Exactly) {
+  expect_exchanges(Family::v4_mapped, "tlm", 31);
+}
 
 TEST_F(TcpLive, CountsInAnotherNetworkNamespace) {
   Child inside("tlns", [] {
@@ -194,7 +200,8 @@ TEST_F(TcpLive, CountsInAnotherNetworkNamespace) {
 }
 
 TEST_F(TcpLive, SaysWhyConnectFailed) {
-  const Listener closed = bound(Family::v4);  // bound, so that nobody else has it, but not listening
+  const Listener closed =
+      bound(Family::v4);  // bound, so that nobody else has it, but not listening
   Child refused("tlrefused", [&] {
     for (int i = 0; i < 11; ++i) {
       if (dial(Family::v4, closed.port) >= 0 || errno != ECONNREFUSED) return 1;
@@ -204,10 +211,12 @@ TEST_F(TcpLive, SaysWhyConnectFailed) {
   EXPECT_EQ(refused.wait(), 0);
   ::close(closed.fd);
   EXPECT_TRUE(daemon_->becomes("tarsier_tcp_connect_failures_total",
-                               {{"comm", "tlrefused"}, {"reason", "refused"}, {"role", "client"}}, 11));
+                               {{"comm", "tlrefused"}, {"reason", "refused"}, {"role", "client"}},
+                               11));
   EXPECT_TRUE(daemon_->becomes("tarsier_tcp_resets_total",
                                {{"comm", "tlrefused"}, {"direction", "received"}}, 11));
-  EXPECT_EQ(daemon_->scrape().sum("tarsier_tcp_connections_opened_total", {{"comm", "tlrefused"}}), 0);
+  EXPECT_EQ(daemon_->scrape().sum("tarsier_tcp_connections_opened_total", {{"comm", "tlrefused"}}),
+            0);
 
   // A network namespace without a route: connect() fails before there is a packet.
   Child unreachable("tlnoroute", [] {

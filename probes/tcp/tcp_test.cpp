@@ -153,8 +153,8 @@ TEST_F(TcpTest, StaleHandlesAreRenewed) {
 TEST_F(TcpTest, FailuresHaveAReason) {
   tcp_record failed = record(TCP_FAILED);
   failed.established_ns = 0;
-  for (const int error : {ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ECONNRESET, EADDRNOTAVAIL, EPERM,
-                          0, EXFULL}) {
+  for (const int error :
+       {ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ECONNRESET, EADDRNOTAVAIL, EPERM, 0, EXFULL}) {
     failed.error = static_cast<std::uint32_t>(error);
     feed(failed);
   }

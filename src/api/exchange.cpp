@@ -105,7 +105,7 @@ std::optional<Response> check_password(Core& core, const Request& request) {
 std::optional<Response> check_credentials(Core& core, const Connection& connection,
                                           const Request& request) {
   if (request.peer.local) return check_peer(request.peer);
-  if (connection.tls && !core.options.tls->client_ca.empty() && !connection.certificate_checked) {
+  if (connection.tls && !core.options.tls->client_ca.empty() && !connection.certificate_good) {
     return problem(403, "", "a client certificate of the configured authority is needed");
   }
   switch (core.options.auth.kind) {

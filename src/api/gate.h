@@ -39,7 +39,7 @@ struct Connection {
   Peer peer;
   std::string local_address;  // numeric, TCP only
   bool tls = false;
-  bool certificate_checked = false;  // of the client, once per connection
+  bool certificate_good = false;  // the client showed one of the configured authority
   std::size_t worker = 0;
   Phase phase = Phase::fresh;
   Instant since{};         // when the phase began

@@ -95,6 +95,7 @@ Result<Target> parse_target(std::string_view raw) {
   if (!raw.starts_with('/')) {
     return fail(ErrorCode::invalid, "the request target is a path that begins with /");
   }
+  if (raw.find('\0') != raw.npos) return fail(ErrorCode::invalid, "a zero byte is no character");
   const std::size_t question = raw.find('?');
   Target target;
   if (auto status = parse_path(raw.substr(0, question), target); !status) {

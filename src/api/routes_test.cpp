@@ -47,6 +47,10 @@ TEST(ParseTarget, RefusesWhatIsMalformed) {
   }
 }
 
+TEST(ParseTarget, RefusesZeroBytes) {
+  EXPECT_FALSE(parse_target(std::string_view("/a\0b", 4)).has_value());
+}
+
 TEST(ParseTarget, HasLimits) {
   const std::string fits = "/" + std::string(kMaxTargetBytes - 1, 'a');
   EXPECT_TRUE(parse_target(fits).has_value());

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <memory>
@@ -38,12 +39,28 @@ struct Alive {
   Probe& probe;
 };
 
-// A stream of `size` bytes whose byte at position i tells i, so that loss and disorder show.
+// The byte at position i tells i, so that loss and disorder show.
+inline std::string pattern(std::size_t from, std::size_t size) {
+  constexpr std::size_t kPeriod = 23;
+  static const std::string kBlock = [] {
+    std::string block;
+    for (std::size_t i = 0; i < kMaxChunkBytes + kPeriod; ++i) {
+      block.push_back(static_cast<char>('a' + i % kPeriod));
+    }
+    return block;
+  }();
+  std::string out;
+  while (out.size() < size) {
+    out.append(kBlock, (from + out.size()) % kPeriod, std::min(size - out.size(), kMaxChunkBytes));
+  }
+  return out;
+}
+
 inline Stream pattern_stream(Probe& probe, std::size_t size) {
   return [&probe, size, at = std::size_t{0},
           alive = std::make_shared<Alive>(probe)](std::string& chunk) mutable {
     const std::size_t n = std::min(size - at, kMaxChunkBytes);
-    for (std::size_t i = 0; i < n; ++i) chunk.push_back(static_cast<char>('a' + (at + i) % 23));
+    chunk = pattern(at, n);
     at += n;
     probe.generated += n;
     return at < size;
@@ -51,12 +68,15 @@ inline Stream pattern_stream(Probe& probe, std::size_t size) {
 }
 
 inline bool is_pattern(const std::string& body, std::size_t size) {
-  if (body.size() != size) return false;
-  for (std::size_t i = 0; i < size; ++i) {
-    if (body[i] != static_cast<char>('a' + i % 23)) return false;
-  }
-  return true;
+  return body.size() == size && body == pattern(0, size);
 }
+
+// How much longer things may take in a sanitized build.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr double kPatience = 10;
+#else
+inline constexpr double kPatience = 1;
+#endif
 
 inline Routes test_routes(Probe& probe) {
   Routes routes;
@@ -76,13 +96,8 @@ inline Routes test_routes(Probe& probe) {
     response.stream = pattern_stream(probe, number(request, "bytes"));
     return response;
   });
-  routes.add("GET", "/whole", [text](const Request& request) {
-    std::string body;
-    for (std::size_t i = 0; i < number(request, "bytes"); ++i) {
-      body.push_back(static_cast<char>('a' + i % 23));
-    }
-    return text(std::move(body));
-  });
+  routes.add("GET", "/whole",
+             [text](const Request& request) { return text(pattern(0, number(request, "bytes"))); });
   routes.add("GET", "/slow", [text](const Request& request) {
     std::this_thread::sleep_for(std::chrono::milliseconds(number(request, "ms")));
     return text("slow");

@@ -182,8 +182,8 @@ MHD_Result on_headers(Core& core, Connection& connection, MHD_Connection* mhd, c
                       Exchange& exchange) {
   exchange.request.method = method;
   ::MHD_get_connection_values(mhd, MHD_HEADER_KIND, &keep_header, &exchange.request);
-  if (connection.tls && !core.options.tls->client_ca.empty() && !connection.certificate_checked) {
-    connection.certificate_checked = certificate_is_good(mhd);
+  if (connection.tls && !core.options.tls->client_ca.empty() && !connection.certificate_good) {
+    connection.certificate_good = certificate_is_good(mhd);
   }
   examine(core, connection, exchange);
   const auto* length = ::MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "Content-Length");

@@ -15,7 +15,11 @@ std::uint64_t read_ns(clockid_t id) {
 
 }  // namespace
 
-std::uint64_t SystemClock::boot_ns() const { return read_ns(CLOCK_BOOTTIME); }
-std::uint64_t SystemClock::real_ns() const { return read_ns(CLOCK_REALTIME); }
+std::uint64_t SystemClock::boot_ns() const {
+  return read_ns(CLOCK_BOOTTIME);
+}
+std::uint64_t SystemClock::real_ns() const {
+  return read_ns(CLOCK_REALTIME);
+}
 
 }  // namespace tarsier::base

@@ -33,7 +33,8 @@ Result<std::string> read_file(const std::string& path, std::size_t max_bytes) {
 
 Status replace_file(const std::string& path, std::string_view content, unsigned mode) {
   const std::string temporary = fmt::format("{}.{}.new", path, ::getpid());
-  UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+  UniqueFd fd(
+      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!fd) return fail_errno(fmt::format("create {}", temporary));
   while (!content.empty()) {
     const ssize_t n = ::write(fd.get(), content.data(), content.size());

@@ -90,7 +90,9 @@ void set_log(LogLevel level, LogFormat format) {
   state().format = format;
 }
 
-bool log_enabled(LogLevel level) { return level >= state().level.load(std::memory_order_relaxed); }
+bool log_enabled(LogLevel level) {
+  return level >= state().level.load(std::memory_order_relaxed);
+}
 
 void write_log(LogLevel level, std::string_view message) {
   const std::string line = render(level, message, state().format);
@@ -98,8 +100,12 @@ void write_log(LogLevel level, std::string_view message) {
   if (!write_all(line)) ++state().lost;
 }
 
-std::uint64_t log_lines_lost() { return state().lost; }
-std::uint64_t log_lines_suppressed() { return state().suppressed; }
+std::uint64_t log_lines_lost() {
+  return state().lost;
+}
+std::uint64_t log_lines_suppressed() {
+  return state().suppressed;
+}
 
 bool RateLimit::allow() {
   using namespace std::chrono;

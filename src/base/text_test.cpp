@@ -31,7 +31,9 @@ TEST(EscapeJson, QuotesControlsAndBadBytes) {
   EXPECT_EQ(escape_json("a\"b\\c\n\xFF"), "a\\\"b\\\\c\\u000a\xEF\xBF\xBD");
 }
 
-TEST(EscapeControl, KeepsALineALine) { EXPECT_EQ(escape_control("a\nb\x01"), "a\\nb\\x01"); }
+TEST(EscapeControl, KeepsALineALine) {
+  EXPECT_EQ(escape_control("a\nb\x01"), "a\\nb\\x01");
+}
 
 TEST(Nearest, FindsWhatWasMeant) {
   constexpr std::string_view kKeys[] = {"series", "stale_after", "memory"};

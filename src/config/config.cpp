@@ -81,13 +81,11 @@ std::vector<std::string> key_path(std::string_view text) {
 
 // The right side of --set: TOML, else a string. Single values keep their spelling for keys of text.
 Value set_value(std::string_view text) {
-  if (!text.contains('\n')) {
-    Reading reading = read_toml(fmt::format("v = {}", text));
-    if (reading.flaws.empty() && reading.root.items.size() == 1) {
-      Value value = std::move(reading.root.items[0]);
-      if (value.type != Value::Type::text) value.text = text;
-      return value;
-    }
+  Reading reading = read_toml(fmt::format("v = {}", text));
+  if (reading.flaws.empty() && reading.root.items.size() == 1) {
+    Value value = std::move(reading.root.items[0]);
+    if (value.type != Value::Type::text) value.text = text;
+    return value;
   }
   return Value::of(std::string(text));
 }

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// Two made-up probes for the tests of this room.
+// Two made-up probes for the tests of this room, and short ways to read with them.
 #pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
 
 #include "config/config.h"
 
@@ -28,5 +33,22 @@ inline constexpr ProbeSpec kLock{
     .name = "lock", .summary = "Who waits for locks.", .enabled = false};
 inline constexpr const ProbeSpec* kPlates[] = {&kTcp, &kLock};
 inline constexpr Catalogue kCatalogue{.probes = kPlates, .metrics = kOwnMetrics};
+
+inline std::vector<std::string> lines_of(const Problems& problems) {
+  std::vector<std::string> lines;
+  for (const Problem& problem : problems) lines.push_back(problem.text());
+  return lines;
+}
+
+inline std::vector<std::string> problems_of(std::string_view text, Format format = Format::toml) {
+  const auto read = parse(text, format, format == Format::toml ? "c.toml" : "c.json", kCatalogue);
+  return read ? std::vector<std::string>{} : lines_of(read.error());
+}
+
+inline Config must(std::string_view text, Format format = Format::toml) {
+  auto read = parse(text, format, "c", kCatalogue);
+  EXPECT_TRUE(read) << testing::PrintToString(lines_of(read ? Problems{} : read.error()));
+  return read ? *read : defaults(kCatalogue);
+}
 
 }  // namespace tarsier::config::test

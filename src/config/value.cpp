@@ -20,13 +20,6 @@ std::string toml_string(std::string_view text) {
   return out.append("\"");
 }
 
-std::string toml_number(double number) {
-  std::string text = fmt::format("{}", number);
-  // TOML tells 1 (an integer) from 1.0.
-  if (text.find_first_not_of("-0123456789") == std::string::npos) text.append(".0");
-  return text;
-}
-
 }  // namespace
 
 Value Value::of(bool value) {
@@ -101,7 +94,7 @@ std::string Value::to_toml() const {
     case Type::null: return "null";
     case Type::boolean: return boolean ? "true" : "false";
     case Type::integer: return fmt::format("{}", integer);
-    case Type::number: return toml_number(number);
+    case Type::number: return fmt::format("{}", number);
     case Type::text: return toml_string(text);
     case Type::date: return text;
     case Type::list:

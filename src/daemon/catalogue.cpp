@@ -72,7 +72,8 @@ config::Catalogue config_catalogue(std::span<const ProbeSpec* const> probes) {
 std::string catalogue_markdown(std::span<const ProbeSpec* const> probes) {
   std::string text =
       "# Metrics\n\nWritten by `tarsier metrics --format md`; do not edit.\n\n"
-      "Besides the labels below, the series of a process carry its identity: `comm`, and `container` "
+      "Besides the labels below, the series of a process carry its identity: `comm`, and "
+      "`container` "
       "where it runs in one ([labels] in the configuration chooses). Empty labels are left out. "
       "Values of labels are valid UTF-8 of at most 128 bytes. Counters start from zero when the "
       "daemon starts or first sees their subject.\n";

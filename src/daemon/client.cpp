@@ -56,7 +56,8 @@ void print_probe(const Json& probe) {
 
 int print_one(const std::optional<Json>& probe) {
   if (!probe) return kExitNotOk;
-  fmt::print("{}: {}\n  {}\n", text(*probe, "name"), text(*probe, "state"), text(*probe, "summary"));
+  fmt::print("{}: {}\n  {}\n", text(*probe, "name"), text(*probe, "state"),
+             text(*probe, "summary"));
   if (!text(*probe, "reason").empty()) fmt::print("  {}\n", text(*probe, "reason"));
   if (probe->contains("options")) {
     for (const auto& [key, value] : (*probe)["options"].items()) {

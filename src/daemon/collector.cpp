@@ -229,9 +229,9 @@ void Collector::watch_lifecycle_losses(std::uint64_t) {
 
 void Collector::take_snapshot() {
   const std::uint64_t taken = clock_.boot_ns();
-  const auto status = lifecycle_->loaded->maps().iterate(
-      kernel::kLifecycleSnapshot, sizeof(lifecycle_process),
-      [this](Bytes record) { subjects_.add_snapshot(record); });
+  const auto status =
+      lifecycle_->loaded->maps().iterate(kernel::kLifecycleSnapshot, sizeof(lifecycle_process),
+                                         [this](Bytes record) { subjects_.add_snapshot(record); });
   if (status) subjects_.finish_snapshot(taken);
 }
 

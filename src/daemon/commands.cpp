@@ -35,7 +35,9 @@ constexpr std::string_view kUsage = R"(usage: tarsier COMMAND [OPTION …]
 status and probes take --socket PATH.
 )";
 
-void print(std::string_view text) { (void)!std::fwrite(text.data(), 1, text.size(), stdout); }
+void print(std::string_view text) {
+  (void)!std::fwrite(text.data(), 1, text.size(), stdout);
+}
 
 int usage_error(std::string_view what) {
   fmt::print(stderr, "tarsier: {}; see tarsier --help\n", what);
@@ -94,7 +96,8 @@ int command_run(Words words, std::span<const ProbeSpec* const> probes) {
         break;
       }
     }
-    if (!taken) return usage_error(fmt::format("run: unknown or incomplete option {}", words.take()));
+    if (!taken)
+      return usage_error(fmt::format("run: unknown or incomplete option {}", words.take()));
   }
   return run_daemon(arguments, probes);
 }
@@ -139,7 +142,9 @@ int command_doctor(Words words, std::span<const ProbeSpec* const> probes) {
   return run_doctor(json, file, probes);
 }
 
-std::string default_socket() { return config::Config::Api{}.socket; }
+std::string default_socket() {
+  return config::Config::Api{}.socket;
+}
 
 // Takes --socket out of the words, wherever it stands.
 std::vector<std::string> plain_words(Words words, std::string& socket) {

@@ -56,7 +56,9 @@ std::vector<metrics::MetricSetting> settings_of(const config::Config& config) {
   return settings;
 }
 
-std::uint32_t watermark_of() { return 256 * 1024; }
+std::uint32_t watermark_of() {
+  return 256 * 1024;
+}
 
 tarsier_env environment_of(const enrich::Hierarchy& hierarchy) {
   tarsier_env environment{};
@@ -173,17 +175,20 @@ Status Daemon::start() {
 }
 
 void Daemon::start_servers() {
-  const RouteParts parts{clock_,   registry_, self_,  probes_,    resolver_,
-                         control_, state_,    collector_, specs_,
-                         [this](const config::ProbeConfig& wanted) { change_probe(wanted); }};
+  const RouteParts parts{
+      clock_,    registry_,
+      self_,     probes_,
+      resolver_, control_,
+      state_,    collector_,
+      specs_,    [this](const config::ProbeConfig& wanted) { change_probe(wanted); }};
   servers_ = start_all_servers(std::move(sockets_), state_.config, metrics_routes(parts),
                                api_routes(parts), state_.listening);
   for (const std::string& address : state_.listening) base::log_info("listening {}", address);
 }
 
 bool Daemon::is_ready() {
-  const bool runtimes = resolver_.first_lists_done() ||
-                        clock_.boot_ns() - state_.started_boot_ns >= kRuntimesNs;
+  const bool runtimes =
+      resolver_.first_lists_done() || clock_.boot_ns() - state_.started_boot_ns >= kRuntimesNs;
   return runtimes && probes_.all_ticked();
 }
 
@@ -206,8 +211,7 @@ void Daemon::watch_collector() {
 }
 
 void Daemon::reload() {
-  auto loaded =
-      config::load(arguments_.config_path, config_catalogue(specs_), arguments_.sets);
+  auto loaded = config::load(arguments_.config_path, config_catalogue(specs_), arguments_.sets);
   const bool ok = loaded.has_value();
   if (ok) {
     apply(*loaded);

@@ -11,15 +11,15 @@
 namespace tarsier::daemon {
 
 struct RunArguments {
-  std::string config_path;         // empty: no file, the defaults
-  std::vector<std::string> sets;   // "key=value", after the file
+  std::string config_path;        // empty: no file, the defaults
+  std::vector<std::string> sets;  // "key=value", after the file
 };
 
 // Exit codes of the commands.
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitNotOk = 1;
-inline constexpr int kExitUsage = 2;   // wrong usage or configuration
-inline constexpr int kExitNoBpf = 3;   // no BPF program can be loaded
+inline constexpr int kExitUsage = 2;  // wrong usage or configuration
+inline constexpr int kExitNoBpf = 3;  // no BPF program can be loaded
 
 // How long a stop may take before the process ends the hard way.
 inline constexpr unsigned kStopSeconds = 2;

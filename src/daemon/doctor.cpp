@@ -41,7 +41,7 @@ class Examination {
     Finding finding{&spec, service, "running", {}, {}};
     const kernel::Plan plan = kernel::choose(spec.hooks, facts_, {});
     finding.hooks = kernel::describe(spec.hooks, plan);
-    if (!bpf_ && spec.object != nullptr) {
+    if (!bpf_ && spec.has_object()) {
       finding.state = "failed";
       finding.reason = bpf_.error().message;
     } else {
@@ -123,12 +123,15 @@ Json capabilities_json() {
   return list;
 }
 
-std::string str(const Json& json, const char* key) { return json[key].get<std::string>(); }
+std::string str(const Json& json, const char* key) {
+  return json[key].get<std::string>();
+}
 
 void print_words(const Json& report) {
   const Json& kernel = report["kernel"];
   fmt::print("kernel        {}\nBTF           {}\nlockdown      {}\nBPF           {}\n",
-             str(kernel, "release"), str(kernel, "btf"), str(kernel, "lockdown"), str(kernel, "bpf"));
+             str(kernel, "release"), str(kernel, "btf"), str(kernel, "lockdown"),
+             str(kernel, "bpf"));
   const Json& cgroups = report["cgroups"];
   if (cgroups.contains("error")) {
     fmt::print("cgroups       {}\n", str(cgroups, "error"));

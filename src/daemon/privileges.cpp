@@ -15,9 +15,8 @@
 namespace tarsier::daemon {
 namespace {
 
-using CapState = std::unique_ptr<std::remove_pointer_t<cap_t>, decltype([](cap_t caps) {
-                                   ::cap_free(caps);
-                                 })>;
+using CapState =
+    std::unique_ptr<std::remove_pointer_t<cap_t>, decltype([](cap_t caps) { ::cap_free(caps); })>;
 
 bool is_kept(int number) {
   for (const Capability& capability : kept_capabilities()) {
@@ -32,7 +31,8 @@ const std::vector<Capability>& kept_capabilities() {
   static const std::vector<Capability> kKept = {
       {"CAP_BPF", CAP_BPF, "load BPF programs and make maps"},
       {"CAP_PERFMON", CAP_PERFMON, "attach BPF programs to tracepoints, functions and perf events"},
-      {"CAP_SYS_PTRACE", CAP_SYS_PTRACE, "read /proc/PID/exe, maps and root of other users' processes"},
+      {"CAP_SYS_PTRACE", CAP_SYS_PTRACE,
+       "read /proc/PID/exe, maps and root of other users' processes"},
       {"CAP_DAC_READ_SEARCH", CAP_DAC_READ_SEARCH,
        "read tracefs, cgroup directories and the files of other users"},
       {"CAP_SYSLOG", CAP_SYSLOG, "read kernel addresses in /proc/kallsyms"},
@@ -61,7 +61,8 @@ bool has_capability(int number) {
   const CapState state(::cap_get_proc());
   cap_flag_value_t value = CAP_CLEAR;
   return state != nullptr &&
-         ::cap_get_flag(state.get(), static_cast<cap_value_t>(number), CAP_EFFECTIVE, &value) == 0 &&
+         ::cap_get_flag(state.get(), static_cast<cap_value_t>(number), CAP_EFFECTIVE, &value) ==
+             0 &&
          value == CAP_SET;
 }
 

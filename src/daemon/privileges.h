@@ -23,9 +23,9 @@ struct Capability {
 
 [[nodiscard]] bool has_capability(int number);
 
-// Where nobody has mounted tracefs, mounts it in a mount namespace of the daemon's own, so that plain
-// tracepoints can be found and nothing is left behind. Needs CAP_SYS_ADMIN, so it comes before
-// settle_privileges() and before the first thread; without it the probes take other ways.
+// Where nobody has mounted tracefs, mounts it in a mount namespace of the daemon's own, so that
+// plain tracepoints can be found and nothing is left behind. Needs CAP_SYS_ADMIN, so it comes
+// before settle_privileges() and before the first thread; without it the probes take other ways.
 void see_tracefs();
 
 // Not dumpable, no core files, locked-memory limit raised where that is allowed (kernels before

@@ -61,7 +61,9 @@ std::string_view name_of(ProbeState state) {
 
 ProbeManager::ProbeManager(Parts parts) : parts_(std::move(parts)) {}
 
-ProbeManager::~ProbeManager() { stop_all(); }
+ProbeManager::~ProbeManager() {
+  stop_all();
+}
 
 void ProbeManager::set_status(ProbeStatus status) {
   if (status.state == ProbeState::failed) {
@@ -91,8 +93,8 @@ std::unique_ptr<RunningProbe> ProbeManager::start_service(const ProbeSpec& spec)
       problem = std::unexpected(loaded.error());
     }
   }
-  ProbeStatus status = problem ? status_of(*running)
-                               : status_of(spec, ProbeState::failed, problem.error().message);
+  ProbeStatus status =
+      problem ? status_of(*running) : status_of(spec, ProbeState::failed, problem.error().message);
   status.service = true;
   set_status(std::move(status));
   return problem ? std::move(running) : nullptr;
@@ -113,7 +115,7 @@ void ProbeManager::start_services() {
 
 Result<std::unique_ptr<RunningProbe>> ProbeManager::make(const config::ProbeConfig& wanted) {
   const ProbeSpec& spec = *wanted.spec;
-  if (spec.object != nullptr && !parts_.without_bpf.empty()) {
+  if (spec.has_object() && !parts_.without_bpf.empty()) {
     return fail(ErrorCode::unavailable, parts_.without_bpf);
   }
   if (facts_ == nullptr) facts_ = std::make_unique<kernel::RunningKernel>(parts_.btf_path);
@@ -123,7 +125,7 @@ Result<std::unique_ptr<RunningProbe>> ProbeManager::make(const config::ProbeConf
   auto loaded = kernel::load_probe(input, *facts_, shared_);
   if (!loaded) return std::unexpected(loaded.error());
   running->loaded = std::move(*loaded);
-  running->probe = spec.make({running->options, parts_.host, now});
+  running->probe = spec.make({running->options, parts_.host, now, &spec});
   if (!spec.tick_option.empty()) {
     running->tick_period_ns =
         static_cast<std::uint64_t>(running->options.duration_ns(spec.tick_option));
@@ -181,8 +183,8 @@ void ProbeManager::stop_all() {
 void ProbeManager::apply(const std::map<std::string, config::ProbeConfig>& wanted) {
   for (const auto& [name, config] : wanted) {
     const auto running = running_.find(name);
-    const bool changed = running != running_.end() &&
-                         !equal_options(running->second->options, config.options);
+    const bool changed =
+        running != running_.end() && !equal_options(running->second->options, config.options);
     if (!config.enabled || changed) stop(name);
     if (config.enabled) {
       start(config);

@@ -28,7 +28,9 @@ std::string dump(const Json& json) {
 class TimedScrape {
  public:
   TimedScrape(const RouteParts& parts, exposition::Format format)
-      : clock_(parts.clock), self_(parts.self), began_(clock_.boot_ns()),
+      : clock_(parts.clock),
+        self_(parts.self),
+        began_(clock_.boot_ns()),
         scrape_(parts.registry, format) {}
   ~TimedScrape() { self_.scraped(static_cast<double>(clock_.boot_ns() - began_) / 1e9); }
   TimedScrape(const TimedScrape&) = delete;
@@ -178,7 +180,8 @@ api::Response change_probe(const RouteParts& parts, const api::Request& request)
   if (!config) return no_probe(name);
   const auto wanted = config::patch_probe(*config, request.body);
   if (!wanted) return api::problem(400, "", wanted.error().message);
-  const auto done = parts.control.run([parts, wanted] { parts.change_probe(*wanted); }, kChangeLimit);
+  const auto done =
+      parts.control.run([parts, wanted] { parts.change_probe(*wanted); }, kChangeLimit);
   if (!done) return api::problem(503, "", done.error().message);
   return probe(parts, name);
 }
@@ -208,12 +211,10 @@ api::Routes api_routes(const RouteParts& parts) {
   routes.add("GET", "/api/v1/probes/{name}", [parts](const api::Request& request) {
     return probe(parts, std::string(request.param("name")));
   });
-  routes.add("PATCH", "/api/v1/probes/{name}", [parts](const api::Request& request) {
-    return change_probe(parts, request);
-  });
-  routes.add("GET", "/api/v1/metrics", [parts](const api::Request&) {
-    return api::json(catalogue_json(parts.specs));
-  });
+  routes.add("PATCH", "/api/v1/probes/{name}",
+             [parts](const api::Request& request) { return change_probe(parts, request); });
+  routes.add("GET", "/api/v1/metrics",
+             [parts](const api::Request&) { return api::json(catalogue_json(parts.specs)); });
   routes.add("GET", "/api/v1/config", [parts](const api::Request&) {
     const std::lock_guard lock(parts.state.mutex);
     return api::json(config::to_json(parts.state.config));

@@ -32,7 +32,8 @@ class Source final : public enrich::ContainerSource {
     if (!containers) return std::unexpected(containers.error());
     std::vector<ContainerFacts> all;
     all.reserve(containers->size());
-    for (net::RuntimeContainer& one : *containers) all.push_back(facts_of(std::move(one), runtime_));
+    for (net::RuntimeContainer& one : *containers)
+      all.push_back(facts_of(std::move(one), runtime_));
     return all;
   }
 

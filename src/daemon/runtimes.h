@@ -10,8 +10,8 @@
 
 namespace tarsier::daemon {
 
-// containerd, CRI-O, docker and podman at their usual sockets below the host's root. A runtime whose
-// socket is not there costs a look at the file.
+// containerd, CRI-O, docker and podman at their usual sockets below the host's root. A runtime
+// whose socket is not there costs a look at the file.
 [[nodiscard]] std::vector<std::unique_ptr<enrich::ContainerSource>> runtime_sources(
     const base::HostFiles& host);
 

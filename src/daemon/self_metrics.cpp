@@ -88,7 +88,8 @@ void SelfMetrics::refresh_probe(RunningProbe& probe) {
 void SelfMetrics::refresh_maps(RunningProbe& probe) {
   for (const kernel::MapFigures& map : probe.loaded->map_figures()) {
     const std::array<std::string_view, 2> labels{probe.spec->name, map.name};
-    registry_.record(self::kBpfMapEntries, EntityId::node, static_cast<double>(map.entries), labels);
+    registry_.record(self::kBpfMapEntries, EntityId::node, static_cast<double>(map.entries),
+                     labels);
     registry_.record(self::kBpfMapMaxEntries, EntityId::node, static_cast<double>(map.max_entries),
                      labels);
   }
@@ -98,7 +99,8 @@ void SelfMetrics::show(const ProbeStatus& status) {
   registry_.record(self::kProbeUp, EntityId::node, status.up() ? 1 : 0,
                    std::array<std::string_view, 1>{status.name});
   std::vector<Shown> now;
-  now.push_back({&self::kProbeState, {status.name, std::string(name_of(status.state)), status.reason}});
+  now.push_back(
+      {&self::kProbeState, {status.name, std::string(name_of(status.state)), status.reason}});
   for (const kernel::HookState& hook : status.hooks) {
     if (hook.available) {
       now.push_back({&self::kProbeHook, {status.name, hook.purpose, hook.method, hook.target}});

@@ -24,7 +24,8 @@ class SelfMetrics {
   SelfMetrics(metrics::Registry& registry, const base::HostFiles& own_files, double start_time_s);
 
   // Once a second.
-  void refresh(std::span<RunningProbe* const> probes, RunningProbe* lifecycle, std::uint64_t now_ns);
+  void refresh(std::span<RunningProbe* const> probes, RunningProbe* lifecycle,
+               std::uint64_t now_ns);
   void refresh_probe(RunningProbe& probe);
   // A probe changed its state: tarsier_probe_up, _state_info and _hook_info.
   void show(const ProbeStatus& status);
@@ -42,8 +43,8 @@ class SelfMetrics {
   void refresh_process();
   void refresh_maps(RunningProbe& probe);
   void take_scrapes();
-  void count(const MetricDef& metric, std::span<const std::string_view> labels,
-             std::uint64_t total, std::uint64_t& said, double scale = 1);
+  void count(const MetricDef& metric, std::span<const std::string_view> labels, std::uint64_t total,
+             std::uint64_t& said, double scale = 1);
 
   metrics::Registry& registry_;
   const base::HostFiles& own_files_;

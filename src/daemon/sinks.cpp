@@ -115,6 +115,8 @@ void SubjectSinks::forget_metrics(std::span<const MetricDef* const> metrics) {
   }
 }
 
-std::size_t SubjectSinks::contributions() const { return contributions_.size(); }
+std::size_t SubjectSinks::contributions() const {
+  return contributions_.size();
+}
 
 }  // namespace tarsier::daemon

@@ -98,8 +98,8 @@ bool Subjects::on_lifecycle(Bytes bytes) {
   const std::uint64_t time = header.time_ns, start = header.start_ns;
   switch (header.type) {
     case LIFECYCLE_FORK:
-      processes_.on(enrich::ForkEvent{time, header.tgid, start, record.parent_tgid, comm,
-                                      record.cgroup_id});
+      processes_.on(
+          enrich::ForkEvent{time, header.tgid, start, record.parent_tgid, comm, record.cgroup_id});
       return true;
     case LIFECYCLE_EXEC:
       processes_.on(enrich::ExecEvent{time, header.tgid, start, comm, record.cgroup_id});
@@ -214,8 +214,7 @@ void Subjects::retry_pending(std::uint64_t now_ns) {
     enrich::Process* process = processes_.find(waiting.tgid, waiting.start_ns);
     enrich::ProcessVersion* version =
         processes_.at(waiting.tgid, waiting.start_ns, waiting.since_ns);
-    if (process == nullptr || version == nullptr ||
-        version->state != enrich::LabelState::pending) {
+    if (process == nullptr || version == nullptr || version->state != enrich::LabelState::pending) {
       return true;  // forgotten meanwhile; on_gone gave the entity back
     }
     const enrich::Identity identity = enricher_.identify(*process, *version, now_ns);
@@ -255,14 +254,16 @@ void Subjects::refresh_container_info(std::uint64_t) {
     } else {
       enrich::CgroupInfo cgroup;
       cgroup.container_id = id;
-      container_info_[id] = entity_of(
-          enrich::container_info_labels(container.facts, cgroup, choice_.dialect));
+      container_info_[id] =
+          entity_of(enrich::container_info_labels(container.facts, cgroup, choice_.dialect));
     }
     registry_.record(kContainerInfo, container_info_[id], 1, {});
   });
   for (const auto& [id, entity] : gone) registry_.release(entity);
 }
 
-SubjectStats Subjects::stats() const { return {unknown_processes_, pending_.size()}; }
+SubjectStats Subjects::stats() const {
+  return {unknown_processes_, pending_.size()};
+}
 
 }  // namespace tarsier::daemon

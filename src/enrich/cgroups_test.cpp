@@ -204,6 +204,22 @@ TEST_F(Cgroups, TheLimitBitesAndIsCounted) {
   EXPECT_EQ(cgroups.stats().refused, 7U);
 }
 
+TEST_F(Cgroups, HoldsAHundredThousand) {
+  CgroupTable cgroups = table();
+  const std::uint64_t first = 77'000'000'001;
+  for (std::uint64_t i = 0; i < 100'000; ++i) {
+    cgroups.made(first + i, "/system.slice/s" + std::to_string(i) + ".service", 0);
+  }
+  EXPECT_EQ(cgroups.size(), 100'000U);
+  EXPECT_EQ(cgroups.stats().refused, 0U);
+  EXPECT_EQ(cgroups.find(first + 99'999, 0)->info.unit, "s99999.service");
+  for (std::uint64_t i = 0; i < 100'000; ++i) cgroups.removed(first + i, kSecond);
+  int gone = 0;
+  cgroups.expire(11 * kSecond, [&](const CgroupTable::Gone&) { ++gone; });
+  EXPECT_EQ(gone, 100'000);
+  EXPECT_EQ(cgroups.size(), 0U);
+}
+
 TEST_F(Cgroups, AMountThatIsNotThereIsSaid) {
   hierarchy_.mount_point = "/nowhere";
   CgroupTable cgroups = table();

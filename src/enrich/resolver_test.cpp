@@ -226,6 +226,18 @@ TEST_F(ResolverTest, AFailureIsCountedAndTheSourceLeftAlone) {
   EXPECT_EQ(docker_->count(&Script::lists), 2);  // what started meanwhile is caught up with
 }
 
+TEST_F(ResolverTest, AfterAFailedQuestionAllAreListedAgain) {
+  start();
+  ASSERT_TRUE(wait([&] { return resolver_->first_lists_done(); }));
+  docker_->set([](Script& it) { it.failure = ErrorCode::unavailable; });
+  ASSERT_TRUE(resolver_->ask("one", Runtime::docker));
+  EXPECT_EQ(next().outcome, Answer::Outcome::failed);
+  docker_->set([](Script& it) { it.failure = ErrorCode::not_found; });
+  clock_.now += kBackoffMinNs;
+  ASSERT_TRUE(resolver_->ask("two", Runtime::docker));
+  EXPECT_TRUE(wait([&] { return docker_->count(&Script::lists) == 2; }));
+}
+
 TEST_F(ResolverTest, TheRestGrowsToItsLimit) {
   docker_->failure = ErrorCode::unavailable;
   start();

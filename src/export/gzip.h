@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // Compresses a stream of chunks while it is pulled (RFC 1952).
 //
-//   Result<GzipStream> gzip = GzipStream::over([&](std::string& chunk) { return scrape.next(chunk); });
-//   for (std::string chunk; gzip->next(chunk);) send(chunk);
+//   Result<GzipStream> gzip = GzipStream::over([&](std::string& chunk) { return scrape.next(chunk);
+//   }); for (std::string chunk; gzip->next(chunk);) send(chunk);
 #pragma once
 
 #include <functional>

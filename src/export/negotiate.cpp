@@ -31,8 +31,8 @@ bool same(std::string_view text, std::string_view lower) {
 // A weight that is not a number from 0 to 1 makes its element worthless, not the best.
 double parse_q(std::string_view text) {
   double q = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), q,
-                                            std::chars_format::fixed);
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), q, std::chars_format::fixed);
   const bool ok = error == std::errc{} && end == text.data() + text.size() && q >= 0 && q <= 1;
   return ok ? q : 0;
 }

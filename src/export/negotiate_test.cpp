@@ -38,7 +38,8 @@ TEST(ChooseFormat, WhatPrometheusSends) {
 TEST(ChooseFormat, OtherClients) {
   EXPECT_EQ(choose_format(""), kText);
   EXPECT_EQ(choose_format("*/*"), kText);  // curl
-  EXPECT_EQ(choose_format("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"), kText);
+  EXPECT_EQ(choose_format("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+            kText);
   EXPECT_EQ(choose_format("application/openmetrics-text"), kOpen);
   EXPECT_EQ(choose_format("Application/OpenMetrics-Text; Version=1.0.0"), kOpen);
   EXPECT_EQ(choose_format("application/openmetrics-text; version=\"1.0.0\""), kOpen);

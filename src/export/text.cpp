@@ -40,7 +40,9 @@ void append_chars(std::string& out, Args... args) {
 
 }  // namespace
 
-void append_number(std::string& out, std::uint64_t value) { append_chars(out, value); }
+void append_number(std::string& out, std::uint64_t value) {
+  append_chars(out, value);
+}
 
 void append_number(std::string& out, double value) {
   if (std::isnan(value)) {

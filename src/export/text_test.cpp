@@ -24,8 +24,8 @@ using metrics::Registry;
 
 constexpr std::string_view kMethod[] = {"method"};
 constexpr double kBounds[] = {.00001, .00025, 1, 2500000};
-constexpr auto kOps = counter("a_ops_seconds_total", "Time \\ in \"ops\".\nSecond line.",
-                              Unit::seconds, kMethod);
+constexpr auto kOps =
+    counter("a_ops_seconds_total", "Time \\ in \"ops\".\nSecond line.", Unit::seconds, kMethod);
 constexpr auto kTemperature = gauge("b_temperature", "How warm it is.");
 constexpr auto kDelay = histogram("c_delay_seconds", "Delays.", Unit::seconds, kBounds, kMethod);
 
@@ -92,8 +92,8 @@ TEST(Bounds, AsGoWritesThem) {
 class Exposition : public testing::Test {
  protected:
   Exposition() {
-    for (const MetricDef* def : std::initializer_list<const MetricDef*>{&kDelay, &kOps,
-                                                                        &kTemperature}) {
+    for (const MetricDef* def :
+         std::initializer_list<const MetricDef*>{&kDelay, &kOps, &kTemperature}) {
       EXPECT_TRUE(registry.add_family(*def));
     }
     const std::array<std::string_view, 1> get{"GE\"T"}, put{"PUT"}, none{""};
@@ -109,7 +109,8 @@ class Exposition : public testing::Test {
 };
 
 TEST_F(Exposition, PrometheusText) {
-  EXPECT_EQ(scrape(registry, Format::text), R"(# HELP a_ops_seconds_total Time \\ in "ops".\nSecond line.
+  EXPECT_EQ(scrape(registry, Format::text),
+            R"(# HELP a_ops_seconds_total Time \\ in "ops".\nSecond line.
 # TYPE a_ops_seconds_total counter
 a_ops_seconds_total{comm="web",method="GE\"T"} 1.5
 a_ops_seconds_total{method="PUT"} 2
@@ -137,7 +138,8 @@ c_delay_seconds_count 1
 }
 
 TEST_F(Exposition, OpenMetrics) {
-  EXPECT_EQ(scrape(registry, Format::openmetrics), R"(# HELP a_ops_seconds Time \\ in \"ops\".\nSecond line.
+  EXPECT_EQ(scrape(registry, Format::openmetrics),
+            R"(# HELP a_ops_seconds Time \\ in \"ops\".\nSecond line.
 # TYPE a_ops_seconds counter
 # UNIT a_ops_seconds seconds
 a_ops_seconds_total{comm="web",method="GE\"T"} 1.5

@@ -54,14 +54,15 @@ struct RunningKernel::State {
   // A function in BTF may still be refused (lockdown, no trampolines): load the smallest program on
   // it and see.
   std::string try_function(const std::string& name, Method method) const {
-    const int id = types == nullptr ? -1 : btf__find_by_name_kind(types, name.c_str(), BTF_KIND_FUNC);
+    const int id =
+        types == nullptr ? -1 : btf__find_by_name_kind(types, name.c_str(), BTF_KIND_FUNC);
     if (id <= 0) return fmt::format("this kernel has no traceable function {}", name);
     const bpf_insn program[] = {{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0},
                                 {BPF_JMP | BPF_EXIT, 0, 0, 0, 0}};
-    LIBBPF_OPTS(bpf_prog_load_opts, options,
-                .expected_attach_type =
-                    method == Method::fentry ? BPF_TRACE_FENTRY : BPF_TRACE_FEXIT,
-                .attach_btf_id = static_cast<std::uint32_t>(id));
+    LIBBPF_OPTS(
+        bpf_prog_load_opts, options,
+        .expected_attach_type = method == Method::fentry ? BPF_TRACE_FENTRY : BPF_TRACE_FEXIT,
+        .attach_btf_id = static_cast<std::uint32_t>(id));
     const int fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, "tarsier_try", "GPL", program,
                                  std::size(program), &options);
     if (fd < 0) return fmt::format("the kernel refused {}: {}", name, std::strerror(-fd));
@@ -86,9 +87,13 @@ RunningKernel::RunningKernel(std::string btf_path) : state_(std::make_unique<Sta
   }
 }
 
-RunningKernel::~RunningKernel() { btf__free(state_->types); }
+RunningKernel::~RunningKernel() {
+  btf__free(state_->types);
+}
 
-const std::string& RunningKernel::btf_error() const { return state_->btf_error; }
+const std::string& RunningKernel::btf_error() const {
+  return state_->btf_error;
+}
 
 std::string RunningKernel::missing(const Attachment& attachment) const {
   const std::string target(attachment.target);
@@ -104,7 +109,8 @@ std::string RunningKernel::missing(const Attachment& attachment) const {
       if (state_->tracefs_root.empty()) {
         return "tracefs is not mounted at /sys/kernel/tracing, or this process may not look there";
       }
-      if (::access(fmt::format("{}/events/{}/id", state_->tracefs_root, target).c_str(), F_OK) == 0) {
+      if (::access(fmt::format("{}/events/{}/id", state_->tracefs_root, target).c_str(), F_OK) ==
+          0) {
         return {};
       }
       return fmt::format("this kernel has no tracepoint {}", target);
@@ -163,8 +169,9 @@ Status try_bpf() {
                                std::size(program), nullptr);
   if (fd < 0) {
     auto error = fail_errno("load a BPF program", -fd);
-    error.error().message += "; tarsier needs CAP_BPF and CAP_PERFMON (or root), and a kernel that "
-                             "is not locked down to confidentiality";
+    error.error().message +=
+        "; tarsier needs CAP_BPF and CAP_PERFMON (or root), and a kernel that "
+        "is not locked down to confidentiality";
     return error;
   }
   ::close(fd);

@@ -18,8 +18,8 @@ class KernelFacts {
   [[nodiscard]] virtual std::string missing(const Attachment& attachment) const = 0;
 };
 
-// The running kernel, by its BTF, tracefs and /proc/kallsyms. Holds several MiB while it lives: make
-// one for loading and let it go.
+// The running kernel, by its BTF, tracefs and /proc/kallsyms. Holds several MiB while it lives:
+// make one for loading and let it go.
 class RunningKernel final : public KernelFacts {
  public:
   // `btf_path` is an external BTF for kernels without their own; empty: /sys/kernel/btf/vmlinux.

@@ -73,9 +73,8 @@ Status write_rodata(bpf_object* object, std::string_view variable, Bytes bytes, 
       const btf_type* type = btf__type_by_id(types, entries[i].type);
       if (variable != btf__name_by_offset(types, type->name_off)) continue;
       if (entries[i].size != bytes.size()) {
-        return fail(ErrorCode::invalid,
-                    fmt::format("{} has {} bytes in the BPF object and {} here", variable,
-                                entries[i].size, bytes.size()));
+        return fail(ErrorCode::invalid, fmt::format("{} has {} bytes in the BPF object and {} here",
+                                                    variable, entries[i].size, bytes.size()));
       }
       std::size_t size = 0;
       auto* image = static_cast<std::byte*>(bpf_map__initial_value(rodata, &size));
@@ -93,8 +92,9 @@ std::string last_words(std::string_view log) {
   std::string_view last;
   for (const std::string_view line : base::split(log, '\n')) {
     const std::string_view text = base::trim(line);
-    if (!text.empty() && !text.starts_with("processed ") && !text.starts_with("verification time") &&
-        !text.starts_with("stack depth") && text[0] != '\0') {
+    if (!text.empty() && !text.starts_with("processed ") &&
+        !text.starts_with("verification time") && !text.starts_with("stack depth") &&
+        text[0] != '\0') {
       last = text;
     }
   }
@@ -357,7 +357,8 @@ std::vector<MapFigures> Loaded::map_figures() const {
   for (const auto& [name, info] : maps_.all()) {
     const bool foreign = name.starts_with(kSharedPrefix) &&
                          std::ranges::find(owned_shared_, info.fd) == owned_shared_.end();
-    if (foreign || info.type == BPF_MAP_TYPE_RINGBUF || name.find('.') != std::string::npos) continue;
+    if (foreign || info.type == BPF_MAP_TYPE_RINGBUF || name.find('.') != std::string::npos)
+      continue;
     all.push_back({name, ObjectMaps::count(info), info.max_entries, info.memory_bytes});
   }
   return all;
@@ -417,7 +418,8 @@ bool blame(const LoadInput& input, const Plan& plan, SharedMaps& shared, Refusal
     if (!plan.hooks[h].way) continue;
     std::string reason = refusal_of(input, plan, h, shared);
     if (reason.empty()) continue;
-    base::log_debug("probe {}: hook \"{}\": {}", input.spec.name, input.spec.hooks[h].purpose, reason);
+    base::log_debug("probe {}: hook \"{}\": {}", input.spec.name, input.spec.hooks[h].purpose,
+                    reason);
     refusals[{h, *plan.hooks[h].way}] = std::move(reason);
     found = true;
   }

@@ -83,7 +83,8 @@ class LoadedProbe {
                                                               const KernelFacts& facts,
                                                               SharedMaps& shared);
 
-// What load_probe would have to say about the hooks, without loading: for doctor where nothing runs.
+// What load_probe would have to say about the hooks, without loading: for doctor where nothing
+// runs.
 [[nodiscard]] std::vector<HookState> describe(std::span<const Hook> hooks, const Plan& plan);
 
 // libbpf's own words go to our log at debug.

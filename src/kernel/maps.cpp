@@ -58,8 +58,7 @@ Result<const MapInfo*> ObjectMaps::find(std::string_view map) const {
   return &found->second;
 }
 
-Status ObjectMaps::each(std::string_view map,
-                        const std::function<void(Bytes, Bytes)>& visit) {
+Status ObjectMaps::each(std::string_view map, const std::function<void(Bytes, Bytes)>& visit) {
   const auto found = find(map);
   if (!found) return std::unexpected(found.error());
   const MapInfo& info = **found;
@@ -81,10 +80,12 @@ Status ObjectMaps::lookup(std::string_view map, Bytes key, std::span<std::byte> 
   const auto found = find(map);
   if (!found) return std::unexpected(found.error());
   if (key.size() != (*found)->key_size || value.size() != (*found)->value_size) {
-    return fail(ErrorCode::invalid, fmt::format("map {} of probe {} holds other sizes", map, probe_));
+    return fail(ErrorCode::invalid,
+                fmt::format("map {} of probe {} holds other sizes", map, probe_));
   }
   const int error = bpf_map_lookup_elem((*found)->fd, key.data(), value.data());
-  if (error != 0) return fail_errno(fmt::format("look up in map {} of probe {}", map, probe_), -error);
+  if (error != 0)
+    return fail_errno(fmt::format("look up in map {} of probe {}", map, probe_), -error);
   return {};
 }
 
@@ -92,7 +93,8 @@ Status ObjectMaps::update(std::string_view map, Bytes key, Bytes value) {
   const auto found = find(map);
   if (!found) return std::unexpected(found.error());
   if (key.size() != (*found)->key_size || value.size() != (*found)->value_size) {
-    return fail(ErrorCode::invalid, fmt::format("map {} of probe {} holds other sizes", map, probe_));
+    return fail(ErrorCode::invalid,
+                fmt::format("map {} of probe {} holds other sizes", map, probe_));
   }
   const int error = bpf_map_update_elem((*found)->fd, key.data(), value.data(), BPF_ANY);
   if (error != 0) return fail_errno(fmt::format("update map {} of probe {}", map, probe_), -error);

@@ -16,7 +16,9 @@
 namespace tarsier::kernel {
 namespace {
 
-std::size_t page_size() { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
+std::size_t page_size() {
+  return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
 
 template <class T>
 T load_acquire(const T* from) {
@@ -51,7 +53,9 @@ Result<Ring> Ring::open(int map_fd, std::string name) {
   return ring;
 }
 
-Ring::Ring(Ring&& other) noexcept { *this = std::move(other); }
+Ring::Ring(Ring&& other) noexcept {
+  *this = std::move(other);
+}
 
 Ring& Ring::operator=(Ring&& other) noexcept {
   if (this == &other) return *this;
@@ -65,7 +69,9 @@ Ring& Ring::operator=(Ring&& other) noexcept {
   return *this;
 }
 
-Ring::~Ring() { unmap(); }
+Ring::~Ring() {
+  unmap();
+}
 
 void Ring::unmap() {
   if (consumer_ != nullptr) ::munmap(consumer_, page_size());

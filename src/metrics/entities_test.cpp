@@ -35,11 +35,10 @@ TEST(Entities, NamesAndValuesAreMadeValid) {
   const std::array labels{Label{"__name__", "x"}, Label{"app.kubernetes.io/name", "y"},
                           Label{"le", "z\xFF"}, Label{"1st", "1"}};
   registry.record(kDelay, registry.entity(labels), 1, {});
-  EXPECT_THAT(
-      shown(registry),
-      ElementsAre(Pair("t_delay_seconds{app_kubernetes_io_name=\"y\",label_1st=\"1\","
-                       "label___name__=\"x\",label_le=\"z\xEF\xBF\xBD\"}",
-                       "0,1,0 sum 1")));
+  EXPECT_THAT(shown(registry),
+              ElementsAre(Pair("t_delay_seconds{app_kubernetes_io_name=\"y\",label_1st=\"1\","
+                               "label___name__=\"x\",label_le=\"z\xEF\xBF\xBD\"}",
+                               "0,1,0 sum 1")));
   EXPECT_EQ(registry.stats().repaired, 5U);
 }
 
@@ -65,7 +64,8 @@ TEST(Entities, PendingSeriesAreHiddenUntilTheyAreResolved) {
 
 TEST(Entities, EqualEntitiesAreMerged) {
   Registry registry;
-  for (const MetricDef* def : std::initializer_list<const MetricDef*>{&kRequests, &kDelay, &kOpen}) {
+  for (const MetricDef* def :
+       std::initializer_list<const MetricDef*>{&kRequests, &kDelay, &kOpen}) {
     ASSERT_TRUE(registry.add_family(*def));
   }
   const EntityId shown_first = registry.entity(comm("web"));
@@ -78,15 +78,19 @@ TEST(Entities, EqualEntitiesAreMerged) {
   registry.record(kRequests, pending, 1, values("only", "here"));
   const Series both = registry.series(kRequests, pending, values("GET", ""));
   const Series only = registry.series(kRequests, pending, values("only", "here"));
+  Reader before(registry);
   EXPECT_EQ(registry.resolve(pending, comm("web")), shown_first);
   EXPECT_FALSE(both.add(100)) << "its series is gone, the caller asks again";
   EXPECT_TRUE(only.add(1)) << "its series moved";
-  EXPECT_THAT(shown(registry),
-              UnorderedElementsAre(
-                  Pair(R"(t_requests_total{comm="web",method="GET"})", "4"),
-                  Pair(R"(t_requests_total{comm="web",method="only",code="here"})", "2"),
-                  Pair(R"(t_delay_seconds{comm="web"})", "0,2,0 sum 1"),
-                  Pair(R"(t_open{comm="web"})", "8")));
+  EXPECT_THAT(
+      shown(registry),
+      UnorderedElementsAre(Pair(R"(t_requests_total{comm="web",method="GET"})", "4"),
+                           Pair(R"(t_requests_total{comm="web",method="only",code="here"})", "2"),
+                           Pair(R"(t_delay_seconds{comm="web"})", "0,2,0 sum 1"),
+                           Pair(R"(t_open{comm="web"})", "8")));
+  Lines lines;
+  (void)before.read(lines);
+  EXPECT_EQ(lines.lines.size(), 3U) << "the moved series waits for the next scrape";
   // The moved series is found again under the survivor.
   registry.record(kRequests, shown_first, 1, values("only", "here"));
   EXPECT_EQ(registry.stats().series, 4U);
@@ -140,10 +144,10 @@ TEST(Entities, AReleasedPendingEntityIsFoldedIntoTheOverflowSeries) {
   registry.record(kOps, pending, 7, {});
   registry.record(kDelay, pending, 0.5, {});
   registry.release(pending);
-  EXPECT_THAT(shown(registry),
-              UnorderedElementsAre(
-                  Pair(R"(t_ops_total{tarsier_overflow="true"})", "7"),
-                  Pair(R"(t_delay_seconds{tarsier_overflow="true"})", "0,1,0 sum 0.5")));
+  EXPECT_THAT(
+      shown(registry),
+      UnorderedElementsAre(Pair(R"(t_ops_total{tarsier_overflow="true"})", "7"),
+                           Pair(R"(t_delay_seconds{tarsier_overflow="true"})", "0,1,0 sum 0.5")));
   EXPECT_EQ(registry.stats().entities, 1U);
   EXPECT_EQ(registry.stats().series, 0U);
 }
@@ -232,9 +236,8 @@ TEST_F(Staleness, AnEntityThatIsTakenUpAgainKeepsItsSeries) {
 }
 
 TEST_F(Staleness, OneSweepDoesABoundedAmountOfWork) {
-  ASSERT_TRUE(registry.configure({.series = 100'000, .series_per_metric = 100'000,
-                                  .stale_after_ns = 10 * kSecond},
-                                 {}));
+  ASSERT_TRUE(registry.configure(
+      {.series = 100'000, .series_per_metric = 100'000, .stale_after_ns = 10 * kSecond}, {}));
   ASSERT_TRUE(registry.add_family(kSize));
   for (int i = 0; i < 25'000; ++i) {
     const std::string text = std::to_string(i);

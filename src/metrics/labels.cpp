@@ -8,18 +8,18 @@ namespace {
 
 constexpr std::string_view kEscaped = "\\\"\n";
 
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 bool is_taken(std::string_view name) {
   return name.starts_with("__") || name == "le" || name == "quantile" || name == kOverflowLabel;
 }
 
 }  // namespace
-
-bool needs_escape(std::string_view value) {
-  return value.find_first_of(kEscaped) != std::string_view::npos;
-}
 
 void append_escaped(std::string& out, std::string_view value) {
   while (true) {

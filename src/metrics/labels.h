@@ -23,7 +23,6 @@ inline constexpr std::string_view kOverflowText = "tarsier_overflow=\"true\"";
 void append_escaped(std::string& out, std::string_view value);
 // Appends name="value", behind a comma if `out` is not empty.
 void append_label(std::string& out, std::string_view name, std::string_view value);
-[[nodiscard]] bool needs_escape(std::string_view value);
 
 // Takes the first label off `text` (which append_label made); false at the end.
 bool next_label(std::string_view& text, std::string_view& name, std::string& value);

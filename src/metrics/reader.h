@@ -31,11 +31,12 @@ struct FamilyView {
 };
 
 struct SeriesView {
-  // Rendered for the text formats: a="x",b="y"; empty where there is none. See labels.h: next_label.
+  // Rendered for the text formats: a="x",b="y"; empty where there is none. See labels.h:
+  // next_label.
   std::string_view entity_labels;
   std::string_view own_labels;
-  double value = 0;                         // counter, gauge; a histogram's sum
-  std::span<const std::uint64_t> counts;    // histograms: bounds.size() + 1, not cumulated
+  double value = 0;                       // counter, gauge; a histogram's sum
+  std::span<const std::uint64_t> counts;  // histograms: bounds.size() + 1, not cumulated
 };
 
 class Visitor {
@@ -64,8 +65,8 @@ class Reader {
   void show_family(const detail::Family& family, Visitor& visitor);
 
   const Registry& registry_;
-  std::uint64_t version_;   // what is newer is not shown
-  std::string name_;        // the family that comes next, or that is half read
+  std::uint64_t version_;     // what is newer is not shown
+  std::string name_;          // the family that comes next, or that is half read
   std::uint64_t family_ = 0;  // its id, 0: not begun
   std::size_t slot_ = 0;
   bool shown_ = false;  // Visitor::family was called for it

@@ -142,7 +142,8 @@ class Registry {
   void add(const MetricDef& def, EntityId entity, double delta,
            std::span<const std::string_view> values);
 
-  // Removes one series at once, for an info series whose text is no longer so. Handles go stale.
+  // Removes one series at once, for an _info series that is no longer true. Handles go stale.
+  // Nothing happens where it is not there.
   void drop(const MetricDef& def, EntityId entity, std::span<const std::string_view> values);
 
   // Removes what had no update for stale_after (except gauges that are not zero and whose entity is
@@ -195,7 +196,7 @@ class Registry {
   detail::Node* create(detail::Family& family, detail::Entity& entity,
                        std::span<const std::string_view> values, std::uint32_t values_hash);
   detail::Node& link(detail::Family& family, detail::Entity& entity, std::string_view text,
-                     std::span<const std::uint8_t> lengths);
+                     std::span<const std::uint8_t> lengths, std::uint32_t values_hash);
   [[nodiscard]] bool has_room(const detail::Family& family);
   [[nodiscard]] Target refuse(detail::Family& family, bool sets);
   void remove(detail::Node& node);

@@ -49,8 +49,8 @@ void record(benchmark::State& state) {
   if (!registry.add_family(kRequests)) return state.SkipWithError("add_family");
   std::vector<EntityId> entities;
   for (int i = 0; i < 8; ++i) {
-    entities.push_back(registry.entity(std::array{Label{"comm", "server-" + std::to_string(i)},
-                                                  Label{"container", "web"}}));
+    entities.push_back(registry.entity(
+        std::array{Label{"comm", "server-" + std::to_string(i)}, Label{"container", "web"}}));
   }
   const std::size_t routes = std::max<std::size_t>(1, series / 8);
   std::size_t i = 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // Entities: finding, merging, releasing.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "base/text.h"
@@ -64,31 +65,30 @@ detail::Entity* Registry::new_entity(std::string text) {
 
 // The one spelling of a label set: valid, sorted by name, no name twice, nothing empty.
 std::string Registry::clean_labels(std::span<const Label> labels) {
-  std::vector<Label> clean;
+  std::map<std::string, std::string> clean;
   for (const Label& label : labels) {
     if (label.value.empty()) continue;
-    base::CleanText value = base::clean_utf8(label.value);
-    Label& added = clean.emplace_back(label.name, std::move(value.text));
-    if (value.repaired) detail::bump(counts_->repaired);
-    if (value.cut) detail::bump(counts_->cut);
-    if (!is_label_name(added.name)) {
-      added.name = safe_label_name(added.name);
+    std::string name = label.name;
+    if (!is_label_name(name)) {
+      name = safe_label_name(name);
       detail::bump(counts_->repaired);
     }
-    if (added.name.size() > kMaxLabelNameBytes) {
-      added.name.resize(kMaxLabelNameBytes);
-      detail::bump(counts_->cut);
-    }
-  }
-  std::ranges::stable_sort(clean, {}, &Label::name);
-  const auto twice = std::ranges::unique(clean, {}, &Label::name);  // the first one stays
-  clean.erase(twice.begin(), twice.end());
-  if (clean.size() > kMaxEntityLabels) {
-    detail::bump(counts_->cut, clean.size() - kMaxEntityLabels);
-    clean.resize(kMaxEntityLabels);
+    base::CleanText value = base::clean_utf8(label.value);
+    if (value.repaired) detail::bump(counts_->repaired);
+    if (value.cut || name.size() > kMaxLabelNameBytes) detail::bump(counts_->cut);
+    name.resize(std::min(name.size(), kMaxLabelNameBytes));
+    clean.emplace(std::move(name), std::move(value.text));  // the first of two stays
   }
   std::string text;
-  for (const Label& label : clean) append_label(text, label.name, label.value);
+  std::size_t left = kMaxEntityLabels;
+  for (const auto& [name, value] : clean) {
+    if (left == 0) {
+      detail::bump(counts_->cut);
+      continue;
+    }
+    append_label(text, name, value);
+    --left;
+  }
   return text;
 }
 
@@ -182,9 +182,9 @@ void Registry::move_node(detail::Node& node, detail::Entity& to) {
 
 void Registry::fold(const detail::Node& node, Cell& into) const {
   into.touched = 1;
-  into.value.store(into.value.load(std::memory_order_relaxed) +
-                       node.cell->value.load(std::memory_order_relaxed),
-                   std::memory_order_relaxed);
+  into.value.store(
+      into.value.load(std::memory_order_relaxed) + node.cell->value.load(std::memory_order_relaxed),
+      std::memory_order_relaxed);
   for (std::size_t i = 0; i < node.counts_size; ++i) {
     detail::bump(into.counts[i], node.counts()[i].load(std::memory_order_relaxed));
   }

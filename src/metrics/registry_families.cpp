@@ -25,7 +25,9 @@ std::uint64_t random_seed() {
   return seed;
 }
 
-Status invalid(std::string message) { return fail(ErrorCode::invalid, std::move(message)); }
+Status invalid(std::string message) {
+  return fail(ErrorCode::invalid, std::move(message));
+}
 
 bool is_metric_name(std::string_view name) {
   return !name.empty() && !(name[0] >= '0' && name[0] <= '9') &&
@@ -42,8 +44,8 @@ Status check_bounds(std::span<const double> bounds) {
   for (std::size_t i = 0; i < bounds.size(); ++i) {
     if (!std::isfinite(bounds[i])) return invalid("a bucket's bound is not a finite number");
     if (i > 0 && bounds[i] <= bounds[i - 1]) {
-      return invalid(fmt::format("buckets must ascend, {} comes before {}", bounds[i - 1],
-                                 bounds[i]));
+      return invalid(
+          fmt::format("buckets must ascend, {} comes before {}", bounds[i - 1], bounds[i]));
     }
   }
   return {};
@@ -55,8 +57,8 @@ Status check_labels(const MetricDef& def) {
   }
   for (std::size_t i = 0; i < def.labels.size(); ++i) {
     if (!is_label_name(def.labels[i]) || def.labels[i].size() > kMaxLabelNameBytes) {
-      return invalid(fmt::format("\"{}\" cannot be the name of a label",
-                                 base::escape_control(def.labels[i])));
+      return invalid(
+          fmt::format("\"{}\" cannot be the name of a label", base::escape_control(def.labels[i])));
     }
     if (std::ranges::count(def.labels, def.labels[i]) > 1) {
       return invalid(fmt::format("the label {} stands there twice", def.labels[i]));
@@ -252,8 +254,8 @@ void Registry::uninstall(detail::Family& family) {
 }
 
 void Registry::rebuild(detail::Family& family) {
-  MetricDef def{family.kind, family.name, family.help, family.unit, {}, family.defined_bounds,
-                family.additive};
+  MetricDef def{family.kind, family.name,           family.help,    family.unit,
+                {},          family.defined_bounds, family.additive};
   const std::vector<std::string_view> labels(family.labels.begin(), family.labels.end());
   def.labels = labels;
   auto fresh = std::make_unique<Family>(def);

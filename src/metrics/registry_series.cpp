@@ -30,6 +30,33 @@ detail::Node* find_node(const Family& family, const Entity& entity,
   });
 }
 
+// Label values made fit; the views point into it.
+class CleanValues {
+ public:
+  explicit CleanValues(std::span<const std::string_view> values) : size_(values.size()) {
+    for (std::size_t i = 0; i < size_; ++i) {
+      base::CleanText clean = base::clean_utf8(values[i]);
+      repaired_ += clean.repaired ? 1 : 0;
+      cut_ += clean.cut ? 1 : 0;
+      texts_[i] = std::move(clean.text);
+      views_[i] = texts_[i];
+    }
+  }
+  CleanValues(const CleanValues&) = delete;
+  CleanValues& operator=(const CleanValues&) = delete;
+
+  [[nodiscard]] std::span<const std::string_view> values() const { return {views_.data(), size_}; }
+  [[nodiscard]] std::uint64_t repaired() const { return repaired_; }
+  [[nodiscard]] std::uint64_t cut() const { return cut_; }
+
+ private:
+  std::size_t size_;
+  std::array<std::string, kMaxFamilyLabels> texts_;
+  std::array<std::string_view, kMaxFamilyLabels> views_;
+  std::uint64_t repaired_ = 0;
+  std::uint64_t cut_ = 0;
+};
+
 }  // namespace
 
 Series Registry::series(const MetricDef& def, EntityId entity,
@@ -66,10 +93,12 @@ void Registry::drop(const MetricDef& def, EntityId id, std::span<const std::stri
   Family* family = family_of(def);
   Entity* entity = entity_of(id);
   if (family == nullptr || entity == nullptr || values.size() != family->labels.size()) return;
-  if (Node* node = find_node(*family, *entity, values, hash_values(seed_, values))) {
-    remove(*node);
-    publish();
-  }
+  if ((family->names & entity->names) != 0) entity = &without_own_names(*entity, *family);
+  const CleanValues clean(values);
+  Node* node = find_node(*family, *entity, clean.values(), hash_values(seed_, clean.values()));
+  if (node == nullptr) return;
+  remove(*node);
+  publish();
 }
 
 Registry::Target Registry::target(const MetricDef& def, EntityId id,
@@ -105,16 +134,10 @@ detail::Node* Registry::insert(detail::Family& family, detail::Entity& entity,
 
 detail::Node* Registry::insert_cleaned(detail::Family& family, detail::Entity& entity,
                                        std::span<const std::string_view> values) {
-  std::array<std::string, kMaxFamilyLabels> texts;
-  std::array<std::string_view, kMaxFamilyLabels> views;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    base::CleanText clean = base::clean_utf8(values[i]);
-    if (clean.repaired) detail::bump(counts_->repaired);
-    if (clean.cut) detail::bump(counts_->cut);
-    texts[i] = std::move(clean.text);
-    views[i] = texts[i];
-  }
-  const std::span<const std::string_view> cleaned(views.data(), values.size());
+  const CleanValues clean(values);
+  detail::bump(counts_->repaired, clean.repaired());
+  detail::bump(counts_->cut, clean.cut());
+  const std::span<const std::string_view> cleaned = clean.values();
   const std::uint32_t hash = hash_values(seed_, cleaned);
   Node* node = find_node(family, entity, cleaned, hash);
   return node != nullptr ? node : create(family, entity, cleaned, hash);
@@ -126,15 +149,11 @@ detail::Node* Registry::create(detail::Family& family, detail::Entity& entity,
   if (!has_room(family)) return nullptr;
   std::string text;
   std::array<std::uint8_t, kMaxFamilyLabels> lengths{};
-  bool plain = true;
   for (std::size_t i = 0; i < values.size(); ++i) {
     lengths[i] = static_cast<std::uint8_t>(values[i].size());
-    plain = plain && !needs_escape(values[i]);
     if (!values[i].empty()) append_label(text, family.labels[i], values[i]);
   }
-  Node& node = link(family, entity, text, {lengths.data(), values.size()});
-  node.plain = plain;
-  node.values_hash = values_hash;
+  Node& node = link(family, entity, text, {lengths.data(), values.size()}, values_hash);
   family.index.insert(detail::index_hash(values_hash, entity.id), node);
   ++family.counted;
   detail::bump(counts_->series);
@@ -143,9 +162,10 @@ detail::Node* Registry::create(detail::Family& family, detail::Entity& entity,
 
 // Makes the series and shows it to readers.
 detail::Node& Registry::link(detail::Family& family, detail::Entity& entity, std::string_view text,
-                             std::span<const std::uint8_t> lengths) {
+                             std::span<const std::uint8_t> lengths, std::uint32_t values_hash) {
   const std::size_t counts = family.kind == Kind::histogram ? family.bounds.size() + 1 : 0;
   Node& node = *detail::make_node(counts, text, lengths).release();
+  node.values_hash = values_hash;
   node.family = &family;
   node.cell = &take_cell(family, node);
   node.entity.store(&entity, std::memory_order_relaxed);
@@ -171,7 +191,7 @@ Registry::Target Registry::refuse(detail::Family& family, bool sets) {
   const bool dropped = sets || (family.kind == Kind::gauge && !family.additive);
   if (dropped || family.source != detail::Source::stored) return {&family, &refused_};
   if (family.overflow == nullptr) {
-    family.overflow = &link(family, *entities_[0].entity, kOverflowText, {});
+    family.overflow = &link(family, *entities_[0].entity, kOverflowText, {}, 0);
   }
   return {&family, family.overflow->cell};
 }

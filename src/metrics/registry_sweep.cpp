@@ -99,8 +99,8 @@ Stats Registry::stats() const {
   const auto get = [](const std::atomic<std::uint64_t>& number) {
     return number.load(std::memory_order_relaxed);
   };
-  return {get(counts_->series),   get(counts_->entities),     get(counts_->limbo),
-          get(counts_->repaired), get(counts_->cut),          get(counts_->unregistered),
+  return {get(counts_->series),          get(counts_->entities), get(counts_->limbo),
+          get(counts_->repaired),        get(counts_->cut),      get(counts_->unregistered),
           get(counts_->entities_refused)};
 }
 

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "metrics/reader.h"
 #include "metrics/self.h"
+#include "metrics/store.h"
 #include "metrics/test_support.h"
 
 namespace tarsier::metrics {
@@ -35,12 +36,36 @@ TEST(Registry, ShowsWhatWasRecorded) {
   registry.record(kOpen, nginx, 7, {});
   registry.record(kOpen, nginx, 5, {});
   for (const double delay : {0.05, 0.1, 0.5, 5.0}) registry.record(kDelay, nginx, delay, {});
-  EXPECT_THAT(shown(registry),
-              UnorderedElementsAre(
-                  Pair(R"(t_requests_total{comm="nginx",method="GET",code="200"})", "5"),
-                  Pair(R"(t_requests_total{method="PUT"})", "1"),
-                  Pair(R"(t_open{comm="nginx"})", "5"),
-                  Pair(R"(t_delay_seconds{comm="nginx"})", "2,1,1 sum 5.65")));
+  EXPECT_THAT(
+      shown(registry),
+      UnorderedElementsAre(Pair(R"(t_requests_total{comm="nginx",method="GET",code="200"})", "5"),
+                           Pair(R"(t_requests_total{method="PUT"})", "1"),
+                           Pair(R"(t_open{comm="nginx"})", "5"),
+                           Pair(R"(t_delay_seconds{comm="nginx"})", "2,1,1 sum 5.65")));
+}
+
+TEST(Registry, AReaderShowsTheSeriesOfItsBeginningOnce) {
+  Registry registry({.stale_after_ns = 1'000'000'000});
+  ASSERT_TRUE(registry.add_family(kRequests));
+  for (const std::string name : {"a", "b", "c"}) {
+    registry.record(kRequests, EntityId::node, 1, values(name, ""));
+  }
+  Lines lines(1);
+  Reader reader(registry);
+  ASSERT_TRUE(reader.read(lines));  // "a"
+  // "a" goes and comes back in a slot that is still to be read; "d" and a family are new.
+  registry.drop(kRequests, EntityId::node, values("a", ""));
+  registry.record(kRequests, EntityId::node, 1, values("d", ""));
+  registry.record(kRequests, EntityId::node, 1, values("a", ""));
+  registry.drop(kRequests, EntityId::node, values("b", ""));
+  ASSERT_TRUE(registry.add_family(kSize));
+  registry.record(kSize, EntityId::node, 1, std::array<std::string_view, 1>{"x"});
+  while (reader.read(lines)) {
+  }
+  EXPECT_EQ(lines.twice, 0U);
+  EXPECT_THAT(lines.lines, ElementsAre(Pair(R"(t_requests_total{method="a"})", "1"),
+                                       Pair(R"(t_requests_total{method="c"})", "1")));
+  EXPECT_EQ(shown(registry).size(), 4U);
 }
 
 TEST(Registry, AFamilyWithoutSeriesIsNotShown) {
@@ -57,12 +82,36 @@ TEST(Registry, LabelValuesAreMadeFitAndCounted) {
   registry.record(kRequests, EntityId::node, 1, values("a\"b\\c\nd", "bad\xFF"));
   registry.record(kRequests, EntityId::node, 1, values(longer, "1"));
   const std::string at_most(128, 'x');
-  EXPECT_THAT(shown(registry),
-              UnorderedElementsAre(
-                  Pair("t_requests_total{method=\"a\\\"b\\\\c\\nd\",code=\"bad\xEF\xBF\xBD\"}", "2"),
-                  Pair("t_requests_total{method=\"" + at_most + "\",code=\"1\"}", "1")));
+  EXPECT_THAT(
+      shown(registry),
+      UnorderedElementsAre(
+          Pair("t_requests_total{method=\"a\\\"b\\\\c\\nd\",code=\"bad\xEF\xBF\xBD\"}", "2"),
+          Pair("t_requests_total{method=\"" + at_most + "\",code=\"1\"}", "1")));
   EXPECT_EQ(registry.stats().repaired, 2U);
   EXPECT_EQ(registry.stats().cut, 1U);
+}
+
+// The comparison behind the hash: nothing but the very same values is the same series.
+TEST(Store, SameValuesMeansEachOfThem) {
+  const detail::Family family(kRequests);
+  const auto node_of = [](std::string_view a, std::string_view b) {
+    std::string text;
+    if (!a.empty()) append_label(text, "method", a);
+    if (!b.empty()) append_label(text, "code", b);
+    const std::array lengths{static_cast<std::uint8_t>(a.size()),
+                             static_cast<std::uint8_t>(b.size())};
+    return detail::make_node(0, text, lengths);
+  };
+  const std::vector<std::array<std::string_view, 2>> all{
+      {"", ""},     {"ab", ""},  {"", "ab"},    {"a", "b"},   {"b", "a"}, {"a\",code=\"b", ""},
+      {"a\n", "b"}, {"an", "b"}, {"a\\n", "b"}, {"a\\", "nb"}};
+  for (const auto& mine : all) {
+    const detail::NodePtr node = node_of(mine[0], mine[1]);
+    for (const auto& other : all) {
+      EXPECT_EQ(family.same_values(*node, other), mine == other)
+          << mine[0] << "|" << mine[1] << " and " << other[0] << "|" << other[1];
+    }
+  }
 }
 
 // Values that look alike once they are joined are different series.
@@ -99,6 +148,19 @@ TEST(Registry, HandlesAddWithoutLookUp) {
   const Series series = registry.series(kDelay, EntityId::node, {});
   EXPECT_TRUE(series.observe(0.01, 1000));
   EXPECT_EQ(shown(registry).at("t_delay_seconds"), "1000,0,0 sum 10");
+}
+
+TEST(Registry, ADroppedSeriesIsGoneAtOnce) {
+  Registry registry;
+  ASSERT_TRUE(registry.add_family(kRequests));
+  registry.record(kRequests, EntityId::node, 1, values("bad\xFF", ""));
+  registry.record(kRequests, EntityId::node, 1, values("stays", ""));
+  const Series series = registry.series(kRequests, EntityId::node, values("bad\xFF", ""));
+  registry.drop(kRequests, EntityId::node, values("not there", ""));
+  registry.drop(kOps, EntityId::node, {});
+  registry.drop(kRequests, EntityId::node, values("bad\xFF", ""));
+  EXPECT_FALSE(series.add(1));
+  EXPECT_THAT(shown(registry), ElementsAre(Pair(R"(t_requests_total{method="stays"})", "1")));
 }
 
 TEST(Families, AddingTwiceIsFineAndAnotherDefinitionIsNot) {
@@ -195,16 +257,16 @@ TEST(Families, SettingsChangeBucketsAndSwitchOff) {
   registry.record(kOpen, EntityId::node, 1, {});
   const Series off = registry.series(kOps, EntityId::node, {});
   EXPECT_TRUE(off.add(1));  // valid, or the caller would ask for ever
-  EXPECT_THAT(shown(registry), ElementsAre(Pair("t_delay_seconds", "0,1,0 sum 1.5"),
-                                           Pair("t_open", "1")));
+  EXPECT_THAT(shown(registry),
+              ElementsAre(Pair("t_delay_seconds", "0,1,0 sum 1.5"), Pair("t_open", "1")));
 
   ASSERT_TRUE(registry.configure({}, {{"t_open", false, {}}}));
   EXPECT_FALSE(off.add(1));
   registry.record(kDelay, EntityId::node, 0.05, {});
   registry.record(kOps, EntityId::node, 1, {});
   registry.record(kOpen, EntityId::node, 1, {});
-  EXPECT_THAT(shown(registry), ElementsAre(Pair("t_delay_seconds", "1,0,0 sum 0.05"),
-                                           Pair("t_ops_total", "1")));
+  EXPECT_THAT(shown(registry),
+              ElementsAre(Pair("t_delay_seconds", "1,0,0 sum 0.05"), Pair("t_ops_total", "1")));
 }
 
 TEST(Families, ABadSettingChangesNothing) {
@@ -212,8 +274,8 @@ TEST(Families, ABadSettingChangesNothing) {
   ASSERT_TRUE(registry.add_family(kDelay));
   ASSERT_TRUE(registry.add_family(kOps));
   registry.record(kOps, EntityId::node, 1, {});
-  const Status ok = registry.configure({}, {{"t_ops_total", false, {}},
-                                            {"t_delay_seconds", true, {2, 1}}});
+  const Status ok =
+      registry.configure({}, {{"t_ops_total", false, {}}, {"t_delay_seconds", true, {2, 1}}});
   ASSERT_FALSE(ok);
   EXPECT_THAT(ok.error().message, HasSubstr("metrics.t_delay_seconds.buckets"));
   EXPECT_EQ(shown(registry).size(), 1U);
@@ -222,7 +284,9 @@ TEST(Families, ABadSettingChangesNothing) {
 
 TEST(Budget, TotalsStayRightInTheOverflowSeries) {
   Registry registry({.series = 6, .series_per_metric = 4});
-  for (const MetricDef* def : {static_cast<const MetricDef*>(&kRequests), static_cast<const MetricDef*>(&kSize), static_cast<const MetricDef*>(&self::kSeriesRefused)}) {
+  for (const MetricDef* def :
+       {static_cast<const MetricDef*>(&kRequests), static_cast<const MetricDef*>(&kSize),
+        static_cast<const MetricDef*>(&self::kSeriesRefused)}) {
     ASSERT_TRUE(registry.add_family(*def));
   }
   for (int i = 0; i < 10; ++i) {
@@ -263,16 +327,17 @@ TEST(Budget, OverflowHandlesAskAgainWhenThereIsRoom) {
   ASSERT_TRUE(registry.add_family(kRequests));
   registry.record(kRequests, EntityId::node, 1, values("first", ""));
   Series second = registry.series(kRequests, EntityId::node, values("second", ""));
-  EXPECT_TRUE(second.add(1));
   for (int i = 0; i < 3; ++i) {
-    EXPECT_TRUE(second.valid()) << "no room yet";
+    EXPECT_TRUE(second.add(1)) << "no room yet";
     registry.sweep(clock.boot += 30'000'000'000);
   }
-  registry.sweep(clock.boot);
+  // The first series is stale now; the overflow series is not.
   ASSERT_FALSE(second.add(1));
   second = registry.series(kRequests, EntityId::node, values("second", ""));
   EXPECT_TRUE(second.add(5));
-  EXPECT_EQ(shown(registry).at(R"(t_requests_total{method="second"})"), "5");
+  EXPECT_THAT(shown(registry),
+              UnorderedElementsAre(Pair(R"(t_requests_total{method="second"})", "5"),
+                                   Pair(R"(t_requests_total{tarsier_overflow="true"})", "3")));
 }
 
 TEST(Budget, ASmallerBudgetKeepsWhatIsThere) {
@@ -291,7 +356,8 @@ TEST(Budget, ASmallerBudgetKeepsWhatIsThere) {
 
 TEST(Self, SeriesAreCountedPerMetric) {
   Registry registry;
-  for (const MetricDef* def : self::self_metrics()) ASSERT_TRUE(registry.add_family(*def)) << def->name;
+  for (const MetricDef* def : self::self_metrics())
+    ASSERT_TRUE(registry.add_family(*def)) << def->name;
   ASSERT_TRUE(registry.add_family(kRequests));
   registry.record(kRequests, EntityId::node, 1, values("a", ""));
   registry.record(kRequests, EntityId::node, 1, values("b\xFF", ""));

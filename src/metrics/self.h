@@ -34,36 +34,36 @@ inline constexpr auto kBuildInfo =
 inline constexpr auto kProbeUp =
     gauge("tarsier_probe_up", "Whether the probe runs, degraded or not (1), or does not (0).",
           Unit::none, labels::kProbe, false);
-inline constexpr auto kProbeState = gauge(
-    "tarsier_probe_state_info",
-    "State of the probe (off, starting, running, degraded, failed) and the reason; always 1.",
-    Unit::none, labels::kProbeState, false);
-inline constexpr auto kProbeHook = gauge(
-    "tarsier_probe_hook_info",
-    "Where the probe is attached, for which purpose and by which method; always 1.", Unit::none,
-    labels::kProbeHook, false);
+inline constexpr auto kProbeState =
+    gauge("tarsier_probe_state_info",
+          "State of the probe (off, starting, running, degraded, failed) and the reason; always 1.",
+          Unit::none, labels::kProbeState, false);
+inline constexpr auto kProbeHook =
+    gauge("tarsier_probe_hook_info",
+          "Where the probe is attached, for which purpose and by which method; always 1.",
+          Unit::none, labels::kProbeHook, false);
 inline constexpr auto kProbeEvents =
     counter("tarsier_probe_events_total", "Records that the probe received from the kernel.",
             Unit::none, labels::kProbe);
-inline constexpr auto kProbeEventsLost =
-    counter("tarsier_probe_events_lost_total", "Events that the probe could not deliver, by reason.",
-            Unit::none, labels::kProbeReason);
+inline constexpr auto kProbeEventsLost = counter(
+    "tarsier_probe_events_lost_total", "Events that the probe could not deliver, by reason.",
+    Unit::none, labels::kProbeReason);
 inline constexpr auto kProbeDecodeErrors =
     counter("tarsier_probe_decode_errors_total", "Records that the probe could not decode.",
             Unit::none, labels::kProbe);
 inline constexpr auto kProbeHandlerSeconds =
     counter("tarsier_probe_handler_seconds_total",
             "Time that the daemon spent in the probe's callbacks.", Unit::seconds, labels::kProbe);
-inline constexpr auto kBpfRunSeconds = counter(
-    "tarsier_bpf_run_seconds_total",
-    "Time that the BPF program ran, where the kernel's BPF statistics are switched on.",
-    Unit::seconds, labels::kProbeProgram);
-inline constexpr auto kBpfRuns = counter(
-    "tarsier_bpf_runs_total",
-    "How often the BPF program ran, where the kernel's BPF statistics are switched on.", Unit::none,
-    labels::kProbeProgram);
-inline constexpr auto kBpfMapEntries = gauge(
-    "tarsier_bpf_map_entries", "Entries in the BPF map.", Unit::none, labels::kProbeMap, false);
+inline constexpr auto kBpfRunSeconds =
+    counter("tarsier_bpf_run_seconds_total",
+            "Time that the BPF program ran, where the kernel's BPF statistics are switched on.",
+            Unit::seconds, labels::kProbeProgram);
+inline constexpr auto kBpfRuns =
+    counter("tarsier_bpf_runs_total",
+            "How often the BPF program ran, where the kernel's BPF statistics are switched on.",
+            Unit::none, labels::kProbeProgram);
+inline constexpr auto kBpfMapEntries = gauge("tarsier_bpf_map_entries", "Entries in the BPF map.",
+                                             Unit::none, labels::kProbeMap, false);
 inline constexpr auto kBpfMapMaxEntries =
     gauge("tarsier_bpf_map_max_entries", "Entries that the BPF map can hold.", Unit::none,
           labels::kProbeMap, false);
@@ -72,8 +72,8 @@ inline constexpr auto kSeries =
           Unit::none, labels::kMetric, false);
 inline constexpr auto kSeriesRefused = counter(
     "tarsier_series_refused_total",
-    "Updates of the metric that the budget, or a value that is no number, kept out of its series.", Unit::none,
-    labels::kMetric);
+    "Updates of the metric that the budget, or a value that is no number, kept out of its series.",
+    Unit::none, labels::kMetric);
 inline constexpr auto kLabelValuesChanged = counter(
     "tarsier_label_values_changed_total",
     "Label names and values that were not valid UTF-8 or names (repaired) or too long (cut).",
@@ -81,9 +81,9 @@ inline constexpr auto kLabelValuesChanged = counter(
 inline constexpr auto kScrapeDuration = histogram(
     "tarsier_scrape_duration_seconds",
     "From the request of a scrape to the last byte of its answer.", Unit::seconds, kScrapeBuckets);
-inline constexpr auto kConfigReloads = counter(
-    "tarsier_config_reloads_total", "Configurations that were read while running, by result.",
-    Unit::none, labels::kResult);
+inline constexpr auto kConfigReloads =
+    counter("tarsier_config_reloads_total",
+            "Configurations that were read while running, by result.", Unit::none, labels::kResult);
 inline constexpr auto kLogLinesLost =
     counter("tarsier_log_lines_lost_total",
             "Log lines that could not be written (write) or were held back (rate).", Unit::none,
@@ -103,14 +103,33 @@ inline constexpr auto kStartTime =
     gauge("process_start_time_seconds", "Start of the daemon in seconds since the Unix epoch.",
           Unit::seconds, false);
 
-inline constexpr const MetricDef* kAll[] = {
-    &kBuildInfo,          &kProbeUp,         &kProbeState,        &kProbeHook,
-    &kProbeEvents,        &kProbeEventsLost, &kProbeDecodeErrors, &kProbeHandlerSeconds,
-    &kBpfRunSeconds,      &kBpfRuns,         &kBpfMapEntries,     &kBpfMapMaxEntries,
-    &kSeries,             &kSeriesRefused,   &kLabelValuesChanged, &kScrapeDuration,
-    &kConfigReloads,      &kLogLinesLost,    &kCpuSeconds,        &kResidentBytes,
-    &kVirtualBytes,       &kOpenFds,         &kMaxFds,            &kStartTime};
+inline constexpr const MetricDef* kAll[] = {&kBuildInfo,
+                                            &kProbeUp,
+                                            &kProbeState,
+                                            &kProbeHook,
+                                            &kProbeEvents,
+                                            &kProbeEventsLost,
+                                            &kProbeDecodeErrors,
+                                            &kProbeHandlerSeconds,
+                                            &kBpfRunSeconds,
+                                            &kBpfRuns,
+                                            &kBpfMapEntries,
+                                            &kBpfMapMaxEntries,
+                                            &kSeries,
+                                            &kSeriesRefused,
+                                            &kLabelValuesChanged,
+                                            &kScrapeDuration,
+                                            &kConfigReloads,
+                                            &kLogLinesLost,
+                                            &kCpuSeconds,
+                                            &kResidentBytes,
+                                            &kVirtualBytes,
+                                            &kOpenFds,
+                                            &kMaxFds,
+                                            &kStartTime};
 
-[[nodiscard]] constexpr std::span<const MetricDef* const> self_metrics() { return kAll; }
+[[nodiscard]] constexpr std::span<const MetricDef* const> self_metrics() {
+  return kAll;
+}
 
 }  // namespace tarsier::metrics::self

@@ -61,6 +61,7 @@ NodePtr make_node(std::size_t counts, std::string_view text,
   node->counts_size = static_cast<std::uint8_t>(counts);
   node->labels_size = static_cast<std::uint8_t>(lengths.size() & 0x7F);
   node->text_size = static_cast<std::uint16_t>(text.size());
+  node->plain = text.find('\\') == std::string_view::npos;
   auto* behind = reinterpret_cast<char*>(node.get() + 1);
   std::ranges::copy(text, behind);
   std::ranges::copy(lengths, reinterpret_cast<std::uint8_t*>(behind + text.size()));

@@ -37,14 +37,15 @@ struct Entity {
   EntityId id = EntityId::node;
   bool pending = false;
   std::uint32_t references = 0;
-  std::uint64_t names = 0;   // bits of the label names
-  Node* first = nullptr;     // its series
+  std::uint64_t names = 0;  // bits of the label names
+  Node* first = nullptr;    // its series
   // What is left of this entity for families with a label of the same name; one reference each.
   std::vector<Entity*> derived;
 };
 
 // One series: this header (a cache line), the rendered own labels, the length of each label value
-// before escaping, and the counts of a histogram, in one allocation. The order is that of a look-up.
+// before escaping, and the counts of a histogram, in one allocation. The order is that of a
+// look-up.
 struct Node {
   std::atomic<Entity*> entity{nullptr};
   Cell* cell = nullptr;
@@ -58,7 +59,7 @@ struct Node {
   std::uint16_t text_size = 0;
   std::uint8_t counts_size = 0;
   std::uint8_t labels_size : 7 = 0;
-  std::uint8_t plain : 1 = 1;  // no value is escaped
+  bool plain : 1 = true;  // no value is escaped
 
   [[nodiscard]] std::string_view text() const {
     return {reinterpret_cast<const char*>(this + 1), text_size};

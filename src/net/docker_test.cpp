@@ -242,12 +242,15 @@ TEST_F(Docker, ItsWordsStayOnOneLine) {
 }
 
 TEST_F(Docker, AProxyOfTheEnvironmentIsNotUsed) {
-  ::setenv("http_proxy", "http://127.0.0.1:1", 1);
-  ::setenv("ALL_PROXY", "socks5://127.0.0.1:1", 1);
-  serve(api);
-  EXPECT_TRUE(DockerClient(path_).list());
+  ::setenv("http_proxy", "http://proxy.invalid:1", 1);
+  HttpClient client;
+  HttpRequest request;
+  request.url = "http://127.0.0.1:1/";  // nobody listens on tcpmux
+  const auto response = client.send(request);
   ::unsetenv("http_proxy");
-  ::unsetenv("ALL_PROXY");
+  ASSERT_FALSE(response);
+  EXPECT_NE(response.error().message.find("Connection refused"), std::string::npos)
+      << response.error().message;
 }
 
 TEST_F(Docker, SendsAMethodAndABody) {

@@ -65,7 +65,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (again.size() <= tarsier::api::kMaxTargetBytes && again != "/") {
     const auto second = tarsier::api::parse_target(again);
     require(second.has_value());
-    // One empty segment is written as the bare root.
     require(second->segments == target->segments);
   }
 

@@ -73,7 +73,8 @@ Ended run(std::vector<std::string> words, bool close_output = false) {
 }
 
 std::string temporary(const std::string& name, const std::string& content) {
-  const std::string path = testing::TempDir() + "/tarsier-" + std::to_string(::getpid()) + "-" + name;
+  const std::string path =
+      testing::TempDir() + "/tarsier-" + std::to_string(::getpid()) + "-" + name;
   std::ofstream(path) << content;
   return path;
 }
@@ -130,10 +131,12 @@ TEST_F(DaemonTest, TheApiWantsItsToken) {
 TEST_F(DaemonTest, ProbesStopAndStartAtRunTime) {
   const Daemon daemon;
   ASSERT_TRUE(daemon.scrape().has("tarsier_node_load"));
-  EXPECT_EQ(http(daemon.socket(), "PATCH", "/api/v1/probes/node", R"({"enabled":false})").status, 200);
+  EXPECT_EQ(http(daemon.socket(), "PATCH", "/api/v1/probes/node", R"({"enabled":false})").status,
+            200);
   EXPECT_FALSE(daemon.scrape().has("tarsier_node_load"));
   EXPECT_TRUE(daemon.becomes("tarsier_probe_up", {{"probe", "node"}}, 0));
-  EXPECT_EQ(http(daemon.socket(), "PATCH", "/api/v1/probes/node", R"({"enabled":true})").status, 200);
+  EXPECT_EQ(http(daemon.socket(), "PATCH", "/api/v1/probes/node", R"({"enabled":true})").status,
+            200);
   EXPECT_TRUE(daemon.eventually(
       [](const live::Scrape& scrape) { return scrape.has("tarsier_node_load"); }));
   EXPECT_EQ(http(daemon.socket(), "PATCH", "/api/v1/probes/tcp",

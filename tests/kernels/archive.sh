@@ -2,7 +2,7 @@
 # Debian's archive as this machine knows it, without touching the machine's own apt. Sourced by
 # fetch, systemd and tests/bare/run, never run.
 
-# private_apt TOOL STATE WORD…: apt-get or apt-cache with lists, cache and status of its own in STATE.
+# private_apt TOOL STATE WORD…: apt-get or apt-cache with lists, cache and status of its own.
 private_apt() {
   local tool=$1 state=$2
   shift 2
@@ -18,8 +18,9 @@ make_state() {
   : >"$1/status"
 }
 
-# archive_uris STATE: the addresses of Debian's archive, the main one first. `indextargets` knows only what was
-# downloaded before; where `apt-get update` never ran, the host's sources are read with our lists.
+# archive_uris STATE: the addresses of Debian's archive, the main one first. `indextargets` knows
+# only what was downloaded before; where `apt-get update` never ran, the machine's sources are read
+# into lists of our own.
 archive_uris() {
   local format='$(ORIGIN)|$(LABEL)|$(REPO_URI)' targets state=$1
   if [ -n "${TARSIER_DEBIAN_URIS:-}" ]; then
@@ -30,7 +31,8 @@ archive_uris() {
   if [ -z "$targets" ]; then
     make_state "$state"
     private_apt apt-get "$state" update >&2 || true
-    targets=$(private_apt apt-get "$state" indextargets --format "$format" | grep '^Debian|' || true)
+    targets=$(private_apt apt-get "$state" indextargets --format "$format" |
+      grep '^Debian|' || true)
   fi
   { grep '^Debian|Debian|' <<<"$targets"; grep -v '^Debian|Debian|' <<<"$targets"; } |
     cut -d'|' -f3 | awk 'NF && !seen[$0]++'

@@ -5,7 +5,7 @@
 kernels_dir=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 # Kernels and images are big and slow to come by; they live outside of the source tree.
 cache_dir=${TARSIER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tarsier}
-# One per line of stable kernels that Debian ships with BTF; 5.10 is the oldest that we support.
+# Debian's kernels with BTF from the oldest to the newest; 5.10 is the oldest that we support.
 all_kernels=(5.10 6.1 6.12 7.2)
 
 say() { printf '%s: %s\n' "$(basename -- "$0")" "$*" >&2; }

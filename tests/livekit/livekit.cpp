@@ -65,7 +65,8 @@ int connect_to(const std::string& address) {
   addrinfo hints{}, *found = nullptr;
   hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
   hints.ai_socktype = SOCK_STREAM;
-  if (::getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(), &hints, &found) != 0) return -1;
+  if (::getaddrinfo(host.c_str(), address.substr(colon + 1).c_str(), &hints, &found) != 0)
+    return -1;
   int fd = ::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (::connect(fd, found->ai_addr, found->ai_addrlen) != 0) {
     ::close(fd);
@@ -180,10 +181,18 @@ void Daemon::start(std::vector<std::string> arguments) {
   if (::mkdtemp(pattern.data()) == nullptr) give_up("no temporary directory");
   directory_ = pattern;
   socket_ = directory_ + "/control.sock";
-  std::vector<std::string> words = {environment("TARSIER_BIN"), "run",      "--listen",
-                                    "127.0.0.1:0",              "--api",    "127.0.0.1:0",
-                                    "--socket",                 socket_,    "--set",
-                                    "api.auth=none",            "--log-level", "debug"};
+  std::vector<std::string> words = {environment("TARSIER_BIN"),
+                                    "run",
+                                    "--listen",
+                                    "127.0.0.1:0",
+                                    "--api",
+                                    "127.0.0.1:0",
+                                    "--socket",
+                                    socket_,
+                                    "--set",
+                                    "api.auth=none",
+                                    "--log-level",
+                                    "debug"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -214,7 +223,8 @@ void Daemon::start(std::vector<std::string> arguments) {
       return;
     }
     int status = 0;
-    if (::waitpid(pid_, &status, WNOHANG) == pid_) give_up("the daemon ended at its start:\n" + text);
+    if (::waitpid(pid_, &status, WNOHANG) == pid_)
+      give_up("the daemon ended at its start:\n" + text);
     std::this_thread::sleep_for(kPoll);
   }
   give_up("the daemon did not become ready:\n" + read_all(log));
@@ -239,12 +249,15 @@ int Daemon::stop() {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-std::string Daemon::log() const { return directory_.empty() ? "" : read_all(directory_ + "/log"); }
+std::string Daemon::log() const {
+  return directory_.empty() ? "" : read_all(directory_ + "/log");
+}
 
 Scrape Daemon::scrape() const {
   const Answer answer = http(metrics_, "GET", "/metrics");
   if (answer.status != 200) {
-    give_up("GET /metrics at " + metrics_ + " answered " + std::to_string(answer.status) + "\n" + log());
+    give_up("GET /metrics at " + metrics_ + " answered " + std::to_string(answer.status) + "\n" +
+            log());
   }
   return Scrape(answer.body);
 }
@@ -276,15 +289,18 @@ bool Daemon::becomes_at_least(std::string_view name, const Labels& labels, doubl
   return eventually([&](const Scrape& scrape) { return scrape.sum(name, labels) >= value; });
 }
 
-double Daemon::lost() const { return scrape().sum("tarsier_probe_events_lost_total"); }
+double Daemon::lost() const {
+  return scrape().sum("tarsier_probe_events_lost_total");
+}
 
 Answer http(const std::string& address, std::string_view method, std::string_view path,
             std::string_view body, const std::vector<std::string>& headers) {
   Answer answer;
   const int fd = connect_to(address);
   if (fd < 0) return answer;
-  std::string request = std::string(method) + " " + std::string(path) + " HTTP/1.1\r\nHost: localhost\r\n" +
-                        "Connection: close\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
+  std::string request =
+      std::string(method) + " " + std::string(path) + " HTTP/1.1\r\nHost: localhost\r\n" +
+      "Connection: close\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
   for (const std::string& header : headers) request += header + "\r\n";
   request += "\r\n";
   request += body;
@@ -329,10 +345,12 @@ int Child::wait() {
 }
 
 int as(const std::string& comm, const std::function<void()>& work) {
-  return Child(comm, [&] {
-           work();
-           return 0;
-         }).wait();
+  return Child(comm,
+               [&] {
+                 work();
+                 return 0;
+               })
+      .wait();
 }
 
 Signal::Signal() {
@@ -344,7 +362,9 @@ Signal::~Signal() {
   ::close(fds_[1]);
 }
 
-void Signal::send() const { (void)!::write(fds_[1], "x", 1); }
+void Signal::send() const {
+  (void)!::write(fds_[1], "x", 1);
+}
 
 void Signal::await() const {
   pollfd ready{fds_[0], POLLIN, 0};

@@ -33,8 +33,8 @@ class Collector final : public metrics::Visitor {
   std::vector<MetricFamily> families;
 
   void family(const metrics::FamilyView& family) override {
-    families.push_back({std::string(family.name), std::string(family.help), type_of(family.kind),
-                        {}});
+    families.push_back(
+        {std::string(family.name), std::string(family.help), type_of(family.kind), {}});
     bounds_.assign(family.bounds.begin(), family.bounds.end());
     bounds_.push_back(std::numeric_limits<double>::infinity());
   }
@@ -114,9 +114,7 @@ void write_metric(TextWriter& writer, const MetricFamily& family, const ClientMe
     case MetricType::Counter:
       writer.sample(family.name, add_total ? "_total" : "", labels, "", metric.counter.value);
       break;
-    case MetricType::Gauge:
-      writer.sample(family.name, "", labels, "", metric.gauge.value);
-      break;
+    case MetricType::Gauge: writer.sample(family.name, "", labels, "", metric.gauge.value); break;
     case MetricType::Untyped:
       writer.sample(family.name, "", labels, "", metric.untyped.value);
       break;
@@ -126,8 +124,7 @@ void write_metric(TextWriter& writer, const MetricFamily& family, const ClientMe
     case MetricType::Summary:
       for (const ClientMetric::Quantile& quantile : metric.summary.quantile) {
         writer.sample(family.name, "", labels,
-                      "quantile=\"" + bound_text(quantile.quantile, format) + "\"",
-                      quantile.value);
+                      "quantile=\"" + bound_text(quantile.quantile, format) + "\"", quantile.value);
       }
       writer.sample(family.name, "_sum", labels, "", metric.summary.sample_sum);
       writer.sample(family.name, "_count", labels, "", metric.summary.sample_count);

@@ -54,8 +54,9 @@ class Generator {
   }
 
   std::string text() {
-    static constexpr std::string_view kPieces[] = {
-        "a", "Z", "7", " ", "\"", "\\", "\n", "{", "}", "=", ",", "é", "日本", "😀", "\t", "\\n", "#"};
+    static constexpr std::string_view kPieces[] = {"a",    "Z",  "7",  " ",   "\"", "\\",
+                                                   "\n",   "{",  "}",  "=",   ",",  "é",
+                                                   "日本", "😀", "\t", "\\n", "#"};
     std::string text;
     for (std::uint32_t i = pick(8); i > 0; --i) text += kPieces[pick(std::size(kPieces))];
     return text;
@@ -114,7 +115,8 @@ std::unique_ptr<OwnedDef> random_def(Generator& random, std::uint32_t index) {
 void fill(Registry& registry, Generator& random, const OwnedDef& owned) {
   for (std::uint32_t i = random.pick(6); i > 0; --i) {
     std::vector<Label> about;
-    for (std::uint32_t n = random.pick(3); n > 0; --n) about.push_back({random.name(), random.text()});
+    for (std::uint32_t n = random.pick(3); n > 0; --n)
+      about.push_back({random.name(), random.text()});
     std::vector<std::string> texts(owned.labels.size());
     for (std::string& text : texts) text = random.text();
     const std::vector<std::string_view> values(texts.begin(), texts.end());
@@ -146,12 +148,14 @@ TEST(Oracle, RandomFamiliesAreEqualAfterParsing) {
     ASSERT_TRUE(std::ranges::is_sorted(a->order));
     for (const auto& [name, family] : a->families) {
       ASSERT_EQ(family.help, b->families.at(name).help);
-      ASSERT_TRUE(family == b->families.at(name))
-          << "seed " << seed << " " << name << "\n" << ours(registry) << "\n" << theirs(registry);
+      ASSERT_TRUE(family == b->families.at(name)) << "seed " << seed << " " << name << "\n"
+                                                  << ours(registry) << "\n"
+                                                  << theirs(registry);
       samples += family.samples.size();
     }
     // And back again: their families through our writer.
-    const auto c = TextParser(to_text(RegistryCollectable(registry).Collect(), Format::text)).parse();
+    const auto c =
+        TextParser(to_text(RegistryCollectable(registry).Collect(), Format::text)).parse();
     ASSERT_TRUE(c) << c.error().message;
     ASSERT_TRUE(c->families == a->families) << "seed " << seed;
   }
@@ -208,9 +212,22 @@ TEST(Difference, TextIsUtf8WhateverIsRecorded) {
 
 TEST(Foreign, FamiliesOfAllTypesComeThroughOurWriter) {
   prometheus::Registry foreign;
-  prometheus::BuildCounter().Name("z_total").Help("A \\ in\nhelp").Register(foreign).Add({}).Increment(3);
-  prometheus::BuildHistogram().Name("h").Register(foreign).Add({{"a", "b"}}, prometheus::Histogram::BucketBoundaries{1, 2}).Observe(1.5);
-  prometheus::BuildSummary().Name("s").Register(foreign).Add({}, prometheus::Summary::Quantiles{{0.5, 0.05}}).Observe(4);
+  prometheus::BuildCounter()
+      .Name("z_total")
+      .Help("A \\ in\nhelp")
+      .Register(foreign)
+      .Add({})
+      .Increment(3);
+  prometheus::BuildHistogram()
+      .Name("h")
+      .Register(foreign)
+      .Add({{"a", "b"}}, prometheus::Histogram::BucketBoundaries{1, 2})
+      .Observe(1.5);
+  prometheus::BuildSummary()
+      .Name("s")
+      .Register(foreign)
+      .Add({}, prometheus::Summary::Quantiles{{0.5, 0.05}})
+      .Observe(4);
   prometheus::BuildGauge().Name("empty").Register(foreign);
   EXPECT_EQ(to_text(foreign.Collect(), Format::openmetrics), R"(# TYPE h histogram
 h_bucket{a="b",le="1.0"} 0

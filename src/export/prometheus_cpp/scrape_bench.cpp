@@ -109,8 +109,8 @@ void theirs(benchmark::State& state) {
   const auto series = static_cast<std::size_t>(state.range(0));
   Memory memory(series);
   prometheus::Registry registry;
-  auto& family = prometheus::BuildCounter().Name("t_requests_total").Help("Requests.").Register(
-      registry);
+  auto& family =
+      prometheus::BuildCounter().Name("t_requests_total").Help("Requests.").Register(registry);
   for (std::size_t i = 0; i < series; ++i) {
     std::map<std::string, std::string> labels;
     for (const Label& label : who(i)) labels.emplace(label.name, label.value);

@@ -8,10 +8,10 @@ namespace tarsier::kernel {
 namespace {
 
 // A typed tracepoint first; the raw one where the kernel has no BTF of its own ([kernel] btf).
-#define TARSIER_TRACEPOINT_WAYS(constant, tracepoint, program)                                  \
-  constexpr Attachment constant##Typed[] = {{Method::tp_btf, tracepoint, program "_tp_btf"}};   \
-  constexpr Attachment constant##Raw[] = {                                                      \
-      {Method::raw_tracepoint, tracepoint, program "_raw_tp"}};                                 \
+#define TARSIER_TRACEPOINT_WAYS(constant, tracepoint, program)                                \
+  constexpr Attachment constant##Typed[] = {{Method::tp_btf, tracepoint, program "_tp_btf"}}; \
+  constexpr Attachment constant##Raw[] = {                                                    \
+      {Method::raw_tracepoint, tracepoint, program "_raw_tp"}};                               \
   constexpr Way constant[] = {constant##Typed, constant##Raw}
 
 TARSIER_TRACEPOINT_WAYS(kFork, "sched_process_fork", "fork");

@@ -9,11 +9,13 @@ namespace tarsier::kernel {
 
 // Processes and cgroups that begin, change and end; its ring is drained first in each round.
 extern const ProbeSpec lifecycle_service;
-inline constexpr std::string_view kLifecycleSnapshot = "snapshot";  // iterator: lifecycle_process records
+inline constexpr std::string_view kLifecycleSnapshot =
+    "snapshot";  // iterator: lifecycle_process records
 
 // Owner, role and addresses of each TCP socket of the node, in the map shared_sockets.
 extern const ProbeSpec sockets_service;
 // Iterators that write nothing; run once, in this order, after the service is attached.
-inline constexpr std::string_view kSocketSnapshots[] = {"snapshot_listeners", "snapshot_connections"};
+inline constexpr std::string_view kSocketSnapshots[] = {"snapshot_listeners",
+                                                        "snapshot_connections"};
 
 }  // namespace tarsier::kernel
