@@ -198,7 +198,7 @@ StatFile parse_stat(std::string_view text) {
     const std::string_view name = take_word(line);
     if (name == "btime") {
       stat.boot_time_s = parse_number<std::uint64_t>(take_word(line));
-    } else if (name.starts_with("cpu") && name != "cpu" && stat.cpus.size() < kMaxCpus) {
+    } else if (name.starts_with("cpu") && stat.cpus.size() < kMaxCpus) {
       if (const auto cpu = parse_cpu(name, line)) stat.cpus.push_back(*cpu);
     }
   }

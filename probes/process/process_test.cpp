@@ -230,6 +230,18 @@ TEST_F(ProcessTest, AnEndedProcessHasNoGauges) {
   EXPECT_EQ(accounts_.size(), 0U);
 }
 
+// The record of its end is on its way; the framework has taken its gauges back already.
+TEST_F(ProcessTest, AnEndThatIsNotToldYetShowsNoGauges) {
+  look({sample(1)});
+  sinks_.clear();
+  process_sample zombie = sample(2);
+  zombie.flags |= PROCESS_ENDED;
+  look({zombie}, kBegan + 10 * kSec);
+  EXPECT_EQ(value("faults_total{type=\"minor\"}"), 5);
+  EXPECT_TRUE(std::isnan(value("open_fds")));
+  EXPECT_TRUE(std::isnan(sinks_.value("tarsier_processes", "42")));
+}
+
 TEST_F(ProcessTest, AZombieFromBeforeIsNobody) {
   process_sample zombie = sample(2, 42, kBegan - kSec);
   zombie.flags |= PROCESS_ENDED;

@@ -74,7 +74,7 @@ struct Config {
   } http;
   struct Api {
     std::string listen = "127.0.0.1:9921";
-    std::string socket = "/run/tarsier/control.sock";  // "off": none
+    std::string socket = "/run/tarsier/control.sock";  // "off" or empty: none
     ApiAuth auth = ApiAuth::token;
     std::string token_file;  // empty: /run/tarsier/token, made at the start
     std::string tls_cert, tls_key, client_ca;

@@ -371,6 +371,28 @@ TEST_F(Containers, SayWhoChanged) {
   EXPECT_EQ(table_->size(), 0U);
 }
 
+TEST_F(Containers, ARepeatedListTellsNothingNew) {
+  docker_->set([](Script& it) { it.containers["a"] = {"a", "web", "nginx", Runtime::docker}; });
+  table_->want("a", Runtime::docker, kSecond);
+  ASSERT_TRUE(becomes("a", ContainerState::known, kSecond));
+  docker_->set([](Script& it) { it.failure = ErrorCode::unavailable; });
+  table_->want("b", Runtime::docker, kSecond);
+  ASSERT_TRUE(becomes("b", ContainerState::unknown, kSecond));
+  docker_->set([](Script& it) {
+    it.failure = ErrorCode::not_found;
+    it.containers["b"] = {"b", "db", "postgres", Runtime::docker};
+  });
+  clock_.now += kBackoffMinNs;
+  table_->want("b", Runtime::docker, 2 * kSecond);
+  std::vector<std::string> changed;
+  ASSERT_TRUE(wait([&] {
+    for (std::string& id : table_->poll(2 * kSecond)) changed.push_back(std::move(id));
+    return docker_->count(&Script::gets) == 3 && !changed.empty();
+  }));
+  EXPECT_EQ(docker_->count(&Script::lists), 2);
+  EXPECT_EQ(changed, std::vector<std::string>{"b"});
+}
+
 TEST_F(Containers, TheLimitBitesAndIsCounted) {
   docker_->set([](Script& it) { it.hangs = true; });
   for (std::size_t i = 0; i < kMaxContainers; ++i) {

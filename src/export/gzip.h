@@ -18,8 +18,8 @@ namespace tarsier::exposition {
 // Fills its argument with the next piece; false at the end.
 using ChunkSource = std::function<bool(std::string& chunk)>;
 
-// zlib's fastest level: a scrape has so much repetition that the best level saves another third of
-// the bytes for several times the CPU time.
+// zlib's fastest level: on a scrape of 100,000 series level 6 saves 7 % of the bytes for three
+// times the CPU time (scrape_bench: ours_gzip).
 inline constexpr int kGzipLevel = 1;
 
 class GzipStream {

@@ -133,8 +133,9 @@ class Registry {
   // and additive gauge) or a handle that takes everything and keeps nothing (other gauges); such
   // handles go stale as soon as there is room again. Always a valid handle.
   Series series(const MetricDef& def, EntityId entity, std::span<const std::string_view> values);
-  // One update with look-up, about 50 ns. Counter: adds; a negative number or NaN is refused.
-  // Histogram: one observation; NaN is refused. Gauge: sets; over budget it is dropped.
+  // One update with look-up: about 50 ns, more where the series is not in the cache. Counter: adds;
+  // a negative number or NaN is refused. Histogram: one observation; NaN is refused. Gauge: sets;
+  // over budget it is dropped.
   void record(const MetricDef& def, EntityId entity, double value,
               std::span<const std::string_view> values);
   // Counters and gauges: adds. What a gauge contributes is best added and taken back through the

@@ -173,7 +173,7 @@ constinit const ProbeSpec echo_room{
                           static_cast<std::uint16_t>(options.integer("other_port"))});
         },
     .make = [](const ProbeContext&) -> std::unique_ptr<Probe> {
-      (void)::dup(0); return std::make_unique<EchoRoom>();
+      return std::make_unique<EchoRoom>();
     },
 };
 

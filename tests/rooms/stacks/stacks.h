@@ -9,12 +9,12 @@
 
 /* A look at what a CPU runs; innermost frame first. */
 struct stacks_record {
-	struct tarsier_header header;
-	__u32 tid;
-	__u16 kernel_frames; /* used entries */
-	__u16 user_frames;
-	__u64 kernel[STACK_FRAMES];
-	__u64 user[STACK_FRAMES];
+  struct tarsier_header header;
+  __u32 tid;
+  __u16 kernel_frames; /* used entries */
+  __u16 user_frames;
+  __u64 kernel[STACK_FRAMES];
+  __u64 user[STACK_FRAMES];
 };
 WIRE_SIZE(struct stacks_record, 32 + 16 * STACK_FRAMES);
 
