@@ -265,7 +265,8 @@ TEST_F(ProcessLive, ShowsWhatARunningProcessHolds) {
   EXPECT_TRUE(becomes("open_fds", who, static_cast<double>(fds)));
   EXPECT_TRUE(daemon_->becomes("tarsier_processes", who, 1));
   EXPECT_TRUE(daemon_->becomes_at_least("tarsier_process_cpu_seconds_total", who, 0.2));
-  EXPECT_LT(sum("cpu_seconds_total", who), 0.3);
+  // An emulated CPU needs a while for the pages and threads; a wrong unit would be far beyond.
+  EXPECT_LT(sum("cpu_seconds_total", who), 2);
   // Each CPU may hold back some pages of each kind: see resident_pages() in process.bpf.c.
   const double resident = static_cast<double>(figure(proc + "/status", "VmRSS")) * 1024;
   EXPECT_GE(resident, 5003.0 * 4096);

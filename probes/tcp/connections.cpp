@@ -171,7 +171,7 @@ void Connections::leave(Connection& connection, Sinks& sinks) {
 void Connections::finish_samples(std::uint64_t round_began_ns, Sinks& sinks) {
   for (auto entry = connections_.begin(); entry != connections_.end();) {
     Connection& connection = entry->second;
-    if (connection.round == round_ || entry->first.opened_ns >= round_began_ns) {
+    if (connection.round + 1 >= round_ || entry->first.opened_ns >= round_began_ns) {
       ++entry;
       continue;
     }

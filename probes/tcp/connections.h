@@ -74,7 +74,9 @@ class Connections {
 
   void on_record(const tcp_record& record, Sinks& sinks);
   void begin_samples() { ++round_; }
-  // After all samples of a round: what was open before the round and not sampled in it has ended.
+  // After all samples of a round: what was missing in this round and in the one before has ended
+  // and its end was lost. Missing once is not enough, because the record of its end may still wait
+  // in the ring and would then be taken for another connection's.
   void finish_samples(std::uint64_t round_began_ns, Sinks& sinks);
   void take_back_gauges(Sinks& sinks);
 
@@ -108,7 +110,7 @@ class Connections {
     std::uint64_t sent_bytes = 0, received_bytes = 0;
     std::uint64_t last_rtt_ns = 0;
     std::uint32_t retransmits = 0;
-    std::uint32_t round = 0;
+    std::uint32_t round = 0;  // the last one that sampled it
   };
 
   static GroupKey group_of(const tcp_record& record);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-// Any bytes as the answer of a container runtime: no crash, and only ids that may go into a request.
+// Any bytes as the answer of a container runtime: no crash, and only ids that may go into a
+// request.
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
