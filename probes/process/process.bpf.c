@@ -210,23 +210,24 @@ int BPF_PROG(free_raw_tp, struct task_struct *task)
 
 /*
  * Linux 6.9 (72ba14deb40a, "mm: update mark_victim tracepoints fields") passes the task. Before, it
- * was a number: the plain access to the task is refused there, and the next way is taken.
+ * was the number of a thread: the plain access to the task is refused there, and the next way is
+ * taken. That one is refused where the argument is a pointer.
  */
 SEC("tp_btf/mark_victim")
-int BPF_PROG(oom_tp_btf, struct task_struct *task)
+int BPF_PROG(oom_task_tp_btf, struct task_struct *task)
 {
 	return task->tgid ? emit_header(task, PROCESS_OOM_KILL) : 0;
 }
 
-SEC("tp/oom/mark_victim")
-int oom_tracepoint(struct trace_event_raw_mark_victim *ctx)
+SEC("tp_btf/mark_victim")
+int BPF_PROG(oom_number_tp_btf, int tid)
 {
 	struct tarsier_header *header = reserve_record(&events, sizeof(*header));
 
 	if (!header)
 		return 0;
 	header->type = PROCESS_OOM_KILL;
-	header->tgid = ctx->pid;
+	header->tgid = tid;
 	submit_record(&events, header);
 	return 0;
 }

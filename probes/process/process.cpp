@@ -71,9 +71,9 @@ constexpr Attachment kGoneTyped[] = {{Method::tp_btf, "sched_process_free", "fre
 constexpr Attachment kGoneRaw[] = {{Method::raw_tracepoint, "sched_process_free", "free_raw_tp"}};
 constexpr Way kGone[] = {kGoneTyped, kGoneRaw};
 
-constexpr Attachment kOomTyped[] = {{Method::tp_btf, "mark_victim", "oom_tp_btf"}};
-constexpr Attachment kOomTracepoint[] = {{Method::tracepoint, "oom/mark_victim", "oom_tracepoint"}};
-constexpr Way kOom[] = {kOomTyped, kOomTracepoint};
+constexpr Attachment kOomTask[] = {{Method::tp_btf, "mark_victim", "oom_task_tp_btf"}};
+constexpr Attachment kOomNumber[] = {{Method::tp_btf, "mark_victim", "oom_number_tp_btf"}};
+constexpr Way kOom[] = {kOomTask, kOomNumber};
 
 constexpr Attachment kSampleIter[] = {{Method::iter, "task", "sample"}};
 constexpr Way kSample[] = {kSampleIter};

@@ -32,6 +32,12 @@ double slowest(const TestServer& test, int times) {
   return worst;
 }
 
+// What "quickly" means: 100 ms, or ten times what the same takes on this machine, in this build and
+// under this load, without anybody in the way.
+double quick(const TestServer& test) {
+  return std::max(0.1, 10 * slowest(test, 10));
+}
+
 // A thread that does something at a steady beat until it goes out of scope.
 class Background {
  public:
@@ -59,6 +65,7 @@ TEST(Hostile, AHundredThatDripARequest) {
   ServerOptions options;  // what ships: 64 places, 32 for one client
   options.request_timeout_ms = 1'000;
   const TestServer test(options);
+  const double fast_enough = quick(test);
   std::vector<Client> drips;
   for (int i = 0; i < 100; ++i) drips.push_back(test.client());
   const std::string request = "GET /hello HTTP/1.1\r\nHost: a\r\nX: " + std::string(1'000, 'x');
@@ -67,19 +74,27 @@ TEST(Hostile, AHundredThatDripARequest) {
     for (Client& drip : drips) drip.send(request.substr(at, 1));
     ++at;
   });
-  EXPECT_LT(slowest(test, 100), 0.1 * testing::kPatience);
+  EXPECT_LT(slowest(test, 100), fast_enough);
   // Their time is counted from the first byte, not from the last.
   EXPECT_TRUE(eventually([&] { return test.server->stats().connections == 0; }, 3s));
   const ServerStats stats = test.server->stats();
   EXPECT_GT(stats.evicted, 0U);
   EXPECT_GT(stats.request_timeouts, 0U);
   EXPECT_GE(stats.evicted + stats.request_timeouts, 100U);
-  EXPECT_EQ(stats.requests[2], 100U);
+  EXPECT_EQ(stats.requests[2], 110U);
   EXPECT_EQ(stats.refused, 0U);
 }
 
 TEST(Hostile, TenThatReadSlowlyAndOneFast) {
   const TestServer test;
+  const double fast_enough = quick(test);
+  const auto download = [&test] {
+    const auto start = TestClock::now();
+    Client client = test.client();
+    EXPECT_TRUE(is_pattern(client.get("/stream?bytes=20000000").body, 20'000'000));
+    return seconds_since(start);
+  };
+  const double alone = download();
   std::vector<Client> slow;
   for (int i = 0; i < 10; ++i) {
     slow.push_back(test.client(4096));
@@ -92,11 +107,8 @@ TEST(Hostile, TenThatReadSlowlyAndOneFast) {
       (void)::recv(client.fd(), piece, sizeof piece, MSG_DONTWAIT);
     }
   });
-  Client fast = test.client();
-  const auto start = TestClock::now();
-  EXPECT_TRUE(is_pattern(fast.get("/stream?bytes=20000000").body, 20'000'000));
-  EXPECT_LT(seconds_since(start), 2.0 * testing::kPatience);
-  EXPECT_LT(slowest(test, 50), 0.1 * testing::kPatience);
+  EXPECT_LT(download(), std::max(1.0, 10 * alone));
+  EXPECT_LT(slowest(test, 50), fast_enough);
   EXPECT_EQ(test.probe.streams, 10);  // the slow ones are served all the same
 }
 
@@ -105,6 +117,7 @@ TEST(Hostile, TenThatReadAsFastAsTheyCan) {
   ServerOptions options = TestServer::quick();
   options.workers = 1;
   const TestServer test(options);
+  const double fast_enough = quick(test);
   std::atomic<bool> stop{false};
   std::vector<std::thread> readers;
   for (int i = 0; i < 10; ++i) {
@@ -117,20 +130,19 @@ TEST(Hostile, TenThatReadAsFastAsTheyCan) {
     });
   }
   EXPECT_TRUE(eventually([&] { return test.probe.streams == 10; }));
-  EXPECT_LT(slowest(test, 20), 0.25 * testing::kPatience);
+  EXPECT_LT(slowest(test, 20), fast_enough);
   stop = true;
   for (std::thread& reader : readers) reader.join();
 }
 
 TEST(Hostile, AHandlerThatTakesLongHoldsOnlyItsWorker) {
   const TestServer test;
+  const double fast_enough = quick(test);
   Client busy = test.client();
   busy.send("GET /slow?ms=1000 HTTP/1.1\r\nHost: a\r\n\r\n");
   // New clients are given to the other worker from the moment the handler runs.
-  std::this_thread::sleep_for(50ms);
-  const auto start = TestClock::now();
-  EXPECT_LT(slowest(test, 30), 0.1 * testing::kPatience);
-  EXPECT_LT(seconds_since(start), 0.9 * testing::kPatience);
+  ASSERT_TRUE(eventually([&] { return test.probe.slow == 1; }));
+  EXPECT_LT(slowest(test, 30), fast_enough);
   EXPECT_EQ(busy.receive().body, "slow");
 }
 
@@ -170,6 +182,7 @@ TEST(Hostile, OneClientHasItsOwnLimit) {
 
 TEST(Hostile, GarbageIsRefusedOrCut) {
   const TestServer test;
+  const double fast_enough = quick(test);
   const std::string cases[] = {
       std::string("\0\0\0\0\r\n\r\n", 8),
       "\r\n\r\n\r\n\r\n",
@@ -200,7 +213,7 @@ TEST(Hostile, GarbageIsRefusedOrCut) {
     EXPECT_TRUE(reply.status == 0 || reply.status >= 400) << bytes << " -> " << reply.status;
     EXPECT_TRUE(client.ended_within(2s)) << bytes;
   }
-  EXPECT_LT(slowest(test, 10), 0.1 * testing::kPatience);
+  EXPECT_LT(slowest(test, 10), fast_enough);
 }
 
 // Two readings of one message are how requests are smuggled past a proxy.
@@ -241,6 +254,7 @@ TEST(Hostile, HeadersAndTargetsHaveALimit) {
 
 TEST(Hostile, AThousandShortConnections) {
   const TestServer test;
+  const double fast_enough = quick(test);
   for (int i = 0; i < 1'000; ++i) {
     Client client = test.client();
     ASSERT_TRUE(client.connected());
@@ -250,10 +264,10 @@ TEST(Hostile, AThousandShortConnections) {
       ::setsockopt(client.fd(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     }
   }
-  EXPECT_LT(slowest(test, 10), 0.1 * testing::kPatience);
+  EXPECT_LT(slowest(test, 10), fast_enough);
   EXPECT_TRUE(eventually([&] { return test.server->stats().connections == 0; }));
   const ServerStats stats = test.server->stats();
-  EXPECT_EQ(stats.accepted + stats.refused, 1'010U);
+  EXPECT_EQ(stats.accepted + stats.refused, 1'020U);
 }
 
 TEST(Hostile, ManyAtOnceAreAllServed) {
@@ -295,13 +309,14 @@ std::string mutated(std::mt19937& random) {
 
 TEST(Hostile, MutatedRequestsLeaveTheServerStanding) {
   ServerOptions options = TestServer::quick();
-  options.request_timeout_ms = 40;  // many of them are never whole
+  options.request_timeout_ms = 200;  // many of them are never whole
   const TestServer test(options);
+  const double fast_enough = quick(test);
   std::vector<std::thread> threads;
   for (unsigned seed = 0; seed < 16; ++seed) {
     threads.emplace_back([&test, seed] {
       std::mt19937 random(seed);
-      for (int round = 0; round < 100; ++round) {
+      for (int round = 0; round < 50; ++round) {
         const std::string bytes = mutated(random);
         Client client = test.client();
         client.send(bytes);
@@ -311,7 +326,7 @@ TEST(Hostile, MutatedRequestsLeaveTheServerStanding) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_LT(slowest(test, 10), 0.1 * testing::kPatience);
+  EXPECT_LT(slowest(test, 10), fast_enough);
   EXPECT_TRUE(eventually([&] { return test.server->stats().connections == 0; }));
 }
 

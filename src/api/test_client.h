@@ -86,7 +86,9 @@ class Client {
     const auto split = buffer_.find("\r\n\r\n");
     reply.head = buffer_.substr(0, split + 2);
     buffer_.erase(0, split + 4);
-    reply.status = std::atoi(reply.head.c_str() + reply.head.find(' '));
+    const auto blank = reply.head.find(' ');
+    if (!reply.head.starts_with("HTTP/") || blank == std::string::npos) return reply;
+    reply.status = std::atoi(reply.head.c_str() + blank);
     if (head_only || reply.status < 200 || reply.status == 204 || reply.status == 304) {
       reply.complete = true;
     } else if (reply.has("Transfer-Encoding: chunked")) {

@@ -28,6 +28,7 @@ struct Probe {
   std::atomic<std::uint64_t> generated{0};  // bytes that generators gave out
   std::atomic<int> asked{0};                // calls of the /later generator
   std::atomic<bool> ready{false};           // /later may go on
+  std::atomic<int> slow{0};                 // calls of the /slow handler
   std::atomic<int> streams{0};              // living generators
 };
 
@@ -98,7 +99,8 @@ inline Routes test_routes(Probe& probe) {
   });
   routes.add("GET", "/whole",
              [text](const Request& request) { return text(pattern(0, number(request, "bytes"))); });
-  routes.add("GET", "/slow", [text](const Request& request) {
+  routes.add("GET", "/slow", [&probe, text](const Request& request) {
+    ++probe.slow;
     std::this_thread::sleep_for(std::chrono::milliseconds(number(request, "ms")));
     return text("slow");
   });

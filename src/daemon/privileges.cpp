@@ -42,8 +42,10 @@ const std::vector<Capability>& kept_capabilities() {
 }
 
 std::string_view cost_without_sys_admin() {
-  return "without CAP_SYS_ADMIN the daemon cannot enter other network namespaces and cannot switch "
-         "the kernel's BPF run-time statistics on; the probes of this version need neither";
+  return "without CAP_SYS_ADMIN the daemon cannot enter other network namespaces nor switch the "
+         "kernel's BPF run-time statistics on, and where kernel.perf_event_paranoid is 3 (Debian's "
+         "default) plain tracepoints, kprobes and perf events are refused: the probes then take "
+         "typed tracepoints and function hooks, or say what they miss";
 }
 
 void see_tracefs() {
