@@ -32,15 +32,25 @@ using live::Child;
 using live::Labels;
 using live::Signal;
 
+// A name that no other run of this test has, should two run at a time; at most 15 characters.
+const pid_t kRun = ::getpid();
+std::string own(const std::string& name) {
+  std::string text;
+  for (auto rest = static_cast<unsigned>(kRun); rest != 0; rest /= 36) {
+    text += "0123456789abcdefghijklmnopqrstuvwxyz"[rest % 36];
+  }
+  return "p" + text + "-" + name;
+}
+
 // A process of its own name, and what the kernel says it used, its waited-for children included.
 struct Ended {
   int status = -1;
   rusage usage{};
 };
-Ended run(const char* comm, const std::function<int()>& work) {
+Ended run(const std::string& comm, const std::function<int()>& work) {
   const pid_t pid = ::fork();
   if (pid == 0) {
-    ::prctl(PR_SET_NAME, comm);
+    ::prctl(PR_SET_NAME, comm.c_str());
     ::_exit(work());
   }
   Ended ended;
@@ -145,10 +155,10 @@ std::unique_ptr<live::Daemon> ProcessLive::daemon_;
 
 TEST_F(ProcessLive, CountsExecsUnderTheNewName) {
   const Folder folder;
-  const std::string program = folder / "pl-exec";
+  const std::string program = folder / own("exec");
   std::filesystem::create_symlink(std::filesystem::read_symlink("/proc/self/exe"), program);
-  const Ended starter = run("pl-starter", [&] {
-    std::string name = "pl-exec", list = "--gtest_list_tests";
+  const Ended starter = run(own("starter"), [&] {
+    std::string name = own("exec"), list = "--gtest_list_tests";
     char* arguments[] = {name.data(), list.data(), nullptr};
     posix_spawn_file_actions_t quiet;
     ::posix_spawn_file_actions_init(&quiet);
@@ -162,43 +172,44 @@ TEST_F(ProcessLive, CountsExecsUnderTheNewName) {
     return 0;
   });
   ASSERT_EQ(starter.status, 0);
-  EXPECT_TRUE(becomes("execs_total", {{"comm", "pl-exec"}}, 13));
-  EXPECT_TRUE(becomes("exits_total", {{"comm", "pl-exec"}, {"code", "0"}}, 13));
-  EXPECT_EQ(sum("exits_total", {{"comm", "pl-exec"}}), 13);
-  EXPECT_EQ(sum("execs_total", {{"comm", "pl-starter"}}), 0);
-  EXPECT_TRUE(becomes("exits_total", {{"comm", "pl-starter"}}, 1));
+  EXPECT_TRUE(becomes("execs_total", {{"comm", own("exec")}}, 13));
+  EXPECT_TRUE(becomes("exits_total", {{"comm", own("exec")}, {"code", "0"}}, 13));
+  EXPECT_EQ(sum("exits_total", {{"comm", own("exec")}}), 13);
+  EXPECT_EQ(sum("execs_total", {{"comm", own("starter")}}), 0);
+  EXPECT_TRUE(becomes("exits_total", {{"comm", own("starter")}}, 1));
 }
 
 TEST_F(ProcessLive, SaysHowProcessesEnded) {
-  for (int i = 0; i < 7; ++i) EXPECT_EQ(run("pl-ends", [] { return 3; }).status, 3 << 8);
+  for (int i = 0; i < 7; ++i) EXPECT_EQ(run(own("ends"), [] { return 3; }).status, 3 << 8);
   for (int i = 0; i < 5; ++i) {
-    EXPECT_EQ(run("pl-ends", [] { return ::raise(SIGKILL); }).status, SIGKILL);
+    EXPECT_EQ(run(own("ends"), [] { return ::raise(SIGKILL); }).status, SIGKILL);
   }
-  const Ended crash = run("pl-ends", [] {
+  const Ended crash = run(own("ends"), [] {
     const rlimit none{0, 0};
     ::setrlimit(RLIMIT_CORE, &none);
     ::signal(SIGSEGV, SIG_DFL);
     return ::raise(SIGSEGV);
   });
   EXPECT_EQ(WTERMSIG(crash.status), SIGSEGV);
-  EXPECT_TRUE(becomes("exits_total", {{"comm", "pl-ends"}, {"code", "3"}}, 7));
-  EXPECT_TRUE(becomes("exits_total", {{"comm", "pl-ends"}, {"signal", "SIGKILL"}}, 5));
-  EXPECT_TRUE(becomes("exits_total", {{"comm", "pl-ends"}, {"signal", "SIGSEGV"}}, 1));
-  EXPECT_EQ(sum("exits_total", {{"comm", "pl-ends"}}), 13);
-  EXPECT_FALSE(daemon_->scrape().has("tarsier_process_exits_total",
-                                     {{"comm", "pl-ends"}, {"code", "3"}, {"signal", "SIGKILL"}}));
+  EXPECT_TRUE(becomes("exits_total", {{"comm", own("ends")}, {"code", "3"}}, 7));
+  EXPECT_TRUE(becomes("exits_total", {{"comm", own("ends")}, {"signal", "SIGKILL"}}, 5));
+  EXPECT_TRUE(becomes("exits_total", {{"comm", own("ends")}, {"signal", "SIGSEGV"}}, 1));
+  EXPECT_EQ(sum("exits_total", {{"comm", own("ends")}}), 13);
+  EXPECT_FALSE(
+      daemon_->scrape().has("tarsier_process_exits_total",
+                            {{"comm", own("ends")}, {"code", "3"}, {"signal", "SIGKILL"}}));
 }
 
 // A process is its threads: one exit, whoever goes last, and the code that the parent gets.
 TEST_F(ProcessLive, AThreadedProcessEndsOnce) {
-  const Ended by_call = run("pl-thr1", [] {
+  const Ended by_call = run(own("thr1"), [] {
     for (int i = 0; i < 11; ++i) std::thread([] { ::pause(); }).detach();
     return 5;
   });
   EXPECT_EQ(by_call.status, 5 << 8);
-  EXPECT_TRUE(becomes("exits_total", {{"comm", "pl-thr1"}, {"code", "5"}}, 1));
+  EXPECT_TRUE(becomes("exits_total", {{"comm", own("thr1")}, {"code", "5"}}, 1));
   // The leader goes first and does not come back.
-  const Ended leaderless = run("pl-thr2", [] {
+  const Ended leaderless = run(own("thr2"), [] {
     std::thread([] {
       burn(0.05);
       ::_exit(9);
@@ -207,13 +218,13 @@ TEST_F(ProcessLive, AThreadedProcessEndsOnce) {
     return 1;
   });
   EXPECT_EQ(leaderless.status, 9 << 8);
-  EXPECT_TRUE(becomes("exits_total", {{"comm", "pl-thr2"}, {"code", "9"}}, 1));
-  EXPECT_EQ(sum("exits_total", {{"comm", "pl-thr2"}}), 1);
-  expect_usage("pl-thr2", leaderless, 2);
+  EXPECT_TRUE(becomes("exits_total", {{"comm", own("thr2")}, {"code", "9"}}, 1));
+  EXPECT_EQ(sum("exits_total", {{"comm", own("thr2")}}), 1);
+  expect_usage(own("thr2"), leaderless, 2);
 }
 
 TEST_F(ProcessLive, UsageIsWhatWaitSays) {
-  const Ended ended = run("pl-use", [] {
+  const Ended ended = run(own("use"), [] {
     touch_pages(1009);
     std::vector<std::thread> threads;
     for (int i = 0; i < 5; ++i) threads.emplace_back([] { burn(0.023); });
@@ -224,12 +235,12 @@ TEST_F(ProcessLive, UsageIsWhatWaitSays) {
   });
   ASSERT_EQ(ended.status, 0);
   EXPECT_GE(ended.usage.ru_minflt, 1009);
-  expect_usage("pl-use", ended, 6);
+  expect_usage(own("use"), ended, 6);
 }
 
 // Short processes that no look ever saw: nothing of them may be missing.
 TEST_F(ProcessLive, ShortProcessesCountWhole) {
-  const Ended ended = run("pl-short", [] {
+  const Ended ended = run(own("short"), [] {
     for (int i = 0; i < 499; ++i) {
       const pid_t pid = ::fork();
       if (pid == 0) {
@@ -241,14 +252,14 @@ TEST_F(ProcessLive, ShortProcessesCountWhole) {
     return 0;
   });
   ASSERT_EQ(ended.status, 0);
-  EXPECT_TRUE(becomes("exits_total", {{"comm", "pl-short"}, {"code", "0"}}, 500));
-  expect_usage("pl-short", ended, 500);
+  EXPECT_TRUE(becomes("exits_total", {{"comm", own("short")}, {"code", "0"}}, 500));
+  expect_usage(own("short"), ended, 500);
   EXPECT_EQ(daemon_->lost(), 0);
 }
 
 TEST_F(ProcessLive, ShowsWhatARunningProcessHolds) {
   Signal ready, finish;
-  Child child("pl-live", [&] {
+  Child child(own("live"), [&] {
     touch_pages(5003);
     for (int i = 0; i < 17; ++i) (void)::open("/dev/null", O_RDONLY | O_CLOEXEC);
     for (int i = 0; i < 6; ++i) std::thread([] { ::pause(); }).detach();
@@ -260,7 +271,7 @@ TEST_F(ProcessLive, ShowsWhatARunningProcessHolds) {
   ready.await();
   const std::string proc = "/proc/" + std::to_string(child.pid());
   const auto fds = std::distance(std::filesystem::directory_iterator(proc + "/fd"), {});
-  const Labels who{{"comm", "pl-live"}};
+  const Labels who{{"comm", own("live")}};
   EXPECT_TRUE(becomes("threads", who, 7));
   EXPECT_TRUE(becomes("open_fds", who, static_cast<double>(fds)));
   EXPECT_TRUE(daemon_->becomes("tarsier_processes", who, 1));
@@ -284,34 +295,34 @@ TEST_F(ProcessLive, EqualNamesAddUp) {
   Signal finish;
   std::vector<std::unique_ptr<Child>> children;
   for (int i = 0; i < 3; ++i) {
-    children.push_back(std::make_unique<Child>("pl-equal", [&] {
+    children.push_back(std::make_unique<Child>(own("equal"), [&] {
       finish.await();
       return 0;
     }));
   }
-  EXPECT_TRUE(daemon_->becomes("tarsier_processes", {{"comm", "pl-equal"}}, 3));
-  EXPECT_TRUE(becomes("threads", {{"comm", "pl-equal"}}, 3));
+  EXPECT_TRUE(daemon_->becomes("tarsier_processes", {{"comm", own("equal")}}, 3));
+  EXPECT_TRUE(becomes("threads", {{"comm", own("equal")}}, 3));
   for (int i = 0; i < 3; ++i) finish.send();
   for (auto& child : children) EXPECT_EQ(child->wait(), 0);
-  EXPECT_TRUE(daemon_->becomes("tarsier_processes", {{"comm", "pl-equal"}}, 0));
+  EXPECT_TRUE(daemon_->becomes("tarsier_processes", {{"comm", own("equal")}}, 0));
 }
 
 TEST_F(ProcessLive, ARenamedProcessMovesOn) {
   Signal rename, renamed, finish;
-  Child child("pl-before", [&] {
+  Child child(own("before"), [&] {
     rename.await();
-    ::prctl(PR_SET_NAME, "pl-after");
+    ::prctl(PR_SET_NAME, own("after").c_str());
     finish.await();
     return 3;
   });
-  EXPECT_TRUE(daemon_->becomes("tarsier_processes", {{"comm", "pl-before"}}, 1));
+  EXPECT_TRUE(daemon_->becomes("tarsier_processes", {{"comm", own("before")}}, 1));
   rename.send();
-  EXPECT_TRUE(daemon_->becomes("tarsier_processes", {{"comm", "pl-after"}}, 1));
-  EXPECT_TRUE(daemon_->becomes("tarsier_processes", {{"comm", "pl-before"}}, 0));
+  EXPECT_TRUE(daemon_->becomes("tarsier_processes", {{"comm", own("after")}}, 1));
+  EXPECT_TRUE(daemon_->becomes("tarsier_processes", {{"comm", own("before")}}, 0));
   finish.send();
   EXPECT_EQ(child.wait(), 3);
-  EXPECT_TRUE(becomes("exits_total", {{"comm", "pl-after"}, {"code", "3"}}, 1));
-  EXPECT_EQ(sum("exits_total", {{"comm", "pl-before"}}), 0);
+  EXPECT_TRUE(becomes("exits_total", {{"comm", own("after")}, {"code", "3"}}, 1));
+  EXPECT_EQ(sum("exits_total", {{"comm", own("before")}}), 0);
 }
 
 // The kernel adds a child's bytes to its parent when it waits; they must not be counted for both.
@@ -321,8 +332,8 @@ TEST_F(ProcessLive, BytesBelongToWhoMovedThem) {
   auto* told = static_cast<long long*>(
       ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   ASSERT_NE(told, MAP_FAILED);
-  const Ended parent = run("pl-parent", [&] {
-    const Ended child = run("pl-writer", [&] {
+  const Ended parent = run(own("parent"), [&] {
+    const Ended child = run(own("writer"), [&] {
       const int fd = ::open(file.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
       const std::string data(257 * 4096, 'x');
       if (::write(fd, data.data(), data.size()) != static_cast<ssize_t>(data.size())) return 1;
@@ -343,17 +354,18 @@ TEST_F(ProcessLive, BytesBelongToWhoMovedThem) {
   const auto read = static_cast<double>(told[0]), written = static_cast<double>(told[1]);
   ::munmap(told, 4096);
   if (written <= 0) GTEST_SKIP() << "the temporary folder is not on storage";
-  EXPECT_TRUE(becomes("exits_total", {{"comm", "pl-parent"}}, 1));
-  EXPECT_TRUE(becomes("io_bytes_total", {{"comm", "pl-writer"}, {"direction", "write"}}, written));
-  EXPECT_TRUE(becomes("io_bytes_total", {{"comm", "pl-writer"}, {"direction", "read"}}, read));
+  EXPECT_TRUE(becomes("exits_total", {{"comm", own("parent")}}, 1));
+  EXPECT_TRUE(
+      becomes("io_bytes_total", {{"comm", own("writer")}, {"direction", "write"}}, written));
+  EXPECT_TRUE(becomes("io_bytes_total", {{"comm", own("writer")}, {"direction", "read"}}, read));
   EXPECT_GE(written, 257 * 4096);
-  EXPECT_EQ(sum("io_bytes_total", {{"comm", "pl-parent"}, {"direction", "write"}}), 0);
+  EXPECT_EQ(sum("io_bytes_total", {{"comm", own("parent")}, {"direction", "write"}}), 0);
 }
 
 TEST_F(ProcessLive, WhatWasBeforeTheDaemonIsNotCounted) {
   if (daemon_->foreign()) GTEST_SKIP() << "the daemon was started by somebody else";
   Signal burnt, go, again, finish;
-  Child child("pl-old", [&] {
+  Child child(own("old"), [&] {
     burn(0.3);
     touch_pages(10'007);
     burnt.send();
@@ -365,7 +377,7 @@ TEST_F(ProcessLive, WhatWasBeforeTheDaemonIsNotCounted) {
   });
   burnt.await();
   live::Daemon late({"--set", "probes.process.interval=1s"});
-  const Labels who{{"comm", "pl-old"}};
+  const Labels who{{"comm", own("old")}};
   EXPECT_EQ(late.scrape().sum("tarsier_processes", who), 1);
   EXPECT_LT(late.scrape().sum("tarsier_process_cpu_seconds_total", who), 0.05);
   EXPECT_LT(late.scrape().sum("tarsier_process_faults_total", who), 100);
@@ -418,15 +430,15 @@ TEST_F(ProcessLive, CountsWhoTheKernelKilledForMemory) {
   const TightCgroup tight("33554432");
   if (!tight.made()) GTEST_SKIP() << "no cgroup with a memory controller can be made here";
   for (int i = 0; i < 3; ++i) {
-    const Ended ended = run("pl-oom", [&] {
+    const Ended ended = run(own("oom"), [&] {
       if (!tight.enter()) return 1;
       touch_pages(65'536);
       return 2;
     });
     EXPECT_EQ(ended.status & 0x7f, SIGKILL);
   }
-  EXPECT_TRUE(becomes("oom_kills_total", {{"comm", "pl-oom"}}, 3));
-  EXPECT_TRUE(becomes("exits_total", {{"comm", "pl-oom"}, {"signal", "SIGKILL"}}, 3));
+  EXPECT_TRUE(becomes("oom_kills_total", {{"comm", own("oom")}}, 3));
+  EXPECT_TRUE(becomes("exits_total", {{"comm", own("oom")}, {"signal", "SIGKILL"}}, 3));
 }
 
 }  // namespace
