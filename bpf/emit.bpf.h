@@ -30,7 +30,16 @@ static __always_inline void count_lost(__u32 reason)
 	__u64 *count = bpf_map_lookup_elem(&lost, &reason);
 
 	if (count)
-		(*count)++;
+		__sync_fetch_and_add(count, 1); /* per CPU, but runs may interrupt each other */
+}
+
+/* What was counted as lost elsewhere, or will be, was not. */
+static __always_inline void take_back_lost(__u32 reason)
+{
+	__u64 *count = bpf_map_lookup_elem(&lost, &reason);
+
+	if (count)
+		__sync_fetch_and_add(count, -1);
 }
 
 /* A zeroed record of `size` bytes (a constant), or NULL after counting the loss. */

@@ -53,7 +53,8 @@ enum tarsier_cgroup_hierarchy {
 enum tarsier_lost {
 	LOST_RING_FULL = 0, /* no room in the ring buffer */
 	LOST_MAP_FULL = 1, /* a map of the probe is full: the thing is not tracked */
-	LOST_PROBE_FIRST = 2, /* from here on: ProbeSpec::losses */
+	LOST_RECURSION = 2, /* the kernel did not run the program, see program.bpf.h */
+	LOST_PROBE_FIRST = 3, /* from here on: ProbeSpec::losses */
 	LOST_MAX = 16,
 };
 

@@ -54,6 +54,18 @@ struct Attachment {
 
 using Way = std::span<const Attachment>;  // all of these together, else the next way
 
+// The ways of a tracepoint whose programs TRACEPOINT_PROGRAMS(program, tracepoint, …) of
+// bpf/program.bpf.h declares: typed, and raw where the kernel has no BTF of its own. Both names are
+// literals; defines the array `ways`.
+#define TARSIER_TRACEPOINT_WAYS(ways, tracepoint, program)                   \
+  constexpr ::tarsier::Attachment ways##Typed[] = {                          \
+      {::tarsier::Method::tp_btf, tracepoint, program "_tp_btf"},            \
+      {::tarsier::Method::tp_btf, tracepoint, program "_tp_btf_2"}};         \
+  constexpr ::tarsier::Attachment ways##Raw[] = {                            \
+      {::tarsier::Method::raw_tracepoint, tracepoint, program "_raw_tp"},    \
+      {::tarsier::Method::raw_tracepoint, tracepoint, program "_raw_tp_2"}}; \
+  constexpr ::tarsier::Way ways[] = {ways##Typed, ways##Raw}
+
 struct Hook {
   std::string_view purpose;  // ends the sentence "this is how we learn that …"
   std::span<const Way> ways;

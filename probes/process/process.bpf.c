@@ -10,6 +10,7 @@
 #include "core.bpf.h"
 #include "emit.bpf.h"
 #include "process.h"
+#include "program.bpf.h"
 
 #define PF_EXITING 0x00000004 /* include/linux/sched.h */
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
@@ -172,41 +173,12 @@ static __always_inline int on_free(struct task_struct *task)
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(exec_tp_btf, struct task_struct *task)
-{
-	return emit_header(task, PROCESS_EXEC);
-}
+TRACEPOINT_PROGRAMS(exec, sched_process_exec, emit_header(task, PROCESS_EXEC),
+		    struct task_struct *task)
 
-SEC("raw_tp/sched_process_exec")
-int BPF_PROG(exec_raw_tp, struct task_struct *task)
-{
-	return emit_header(task, PROCESS_EXEC);
-}
+TRACEPOINT_PROGRAMS(exit, sched_process_exit, on_exit(task), struct task_struct *task)
 
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(exit_tp_btf, struct task_struct *task)
-{
-	return on_exit(task);
-}
-
-SEC("raw_tp/sched_process_exit")
-int BPF_PROG(exit_raw_tp, struct task_struct *task)
-{
-	return on_exit(task);
-}
-
-SEC("tp_btf/sched_process_free")
-int BPF_PROG(free_tp_btf, struct task_struct *task)
-{
-	return on_free(task);
-}
-
-SEC("raw_tp/sched_process_free")
-int BPF_PROG(free_raw_tp, struct task_struct *task)
-{
-	return on_free(task);
-}
+TRACEPOINT_PROGRAMS(free, sched_process_free, on_free(task), struct task_struct *task)
 
 /*
  * Linux 6.9 (72ba14deb40a, "mm: update mark_victim tracepoints fields") passes the task. Before, it

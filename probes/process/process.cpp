@@ -59,17 +59,11 @@ class ProcessProbe final : public Probe {
   Accounts accounts_;
 };
 
-constexpr Attachment kExecTyped[] = {{Method::tp_btf, "sched_process_exec", "exec_tp_btf"}};
-constexpr Attachment kExecRaw[] = {{Method::raw_tracepoint, "sched_process_exec", "exec_raw_tp"}};
-constexpr Way kExec[] = {kExecTyped, kExecRaw};
+TARSIER_TRACEPOINT_WAYS(kExec, "sched_process_exec", "exec");
 
-constexpr Attachment kExitTyped[] = {{Method::tp_btf, "sched_process_exit", "exit_tp_btf"}};
-constexpr Attachment kExitRaw[] = {{Method::raw_tracepoint, "sched_process_exit", "exit_raw_tp"}};
-constexpr Way kExit[] = {kExitTyped, kExitRaw};
+TARSIER_TRACEPOINT_WAYS(kExit, "sched_process_exit", "exit");
 
-constexpr Attachment kGoneTyped[] = {{Method::tp_btf, "sched_process_free", "free_tp_btf"}};
-constexpr Attachment kGoneRaw[] = {{Method::raw_tracepoint, "sched_process_free", "free_raw_tp"}};
-constexpr Way kGone[] = {kGoneTyped, kGoneRaw};
+TARSIER_TRACEPOINT_WAYS(kGone, "sched_process_free", "free");
 
 constexpr Attachment kOomTask[] = {{Method::tp_btf, "mark_victim", "oom_task_tp_btf"}};
 constexpr Attachment kOomNumber[] = {{Method::tp_btf, "mark_victim", "oom_number_tp_btf"}};

@@ -9,6 +9,7 @@
 
 #include "core.bpf.h"
 #include "emit.bpf.h"
+#include "program.bpf.h"
 #include "shared.bpf.h"
 #include "sock.bpf.h"
 #include "tcp.h"
@@ -137,17 +138,8 @@ static __always_inline int on_state(const struct sock *sk, int old_state, int ne
 	return 0;
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(state_tp_btf, const struct sock *sk, int old_state, int new_state)
-{
-	return on_state(sk, old_state, new_state);
-}
-
-SEC("raw_tp/inet_sock_set_state")
-int BPF_PROG(state_raw_tp, const struct sock *sk, int old_state, int new_state)
-{
-	return on_state(sk, old_state, new_state);
-}
+TRACEPOINT_PROGRAMS(state, inet_sock_set_state, on_state(sk, old_state, new_state),
+		    const struct sock *sk, int old_state, int new_state)
 
 static __always_inline int on_connect_enter(int fd)
 {
@@ -231,21 +223,12 @@ static __always_inline int on_reset(const void *sk, __u16 type)
 	}
 	count = bpf_map_lookup_elem(&stray_resets, &zero);
 	if (count && type == TCP_RESET_SENT)
-		(*count)++;
+		__sync_fetch_and_add(count, 1);
 	return 0;
 }
 
-SEC("tp_btf/tcp_receive_reset")
-int BPF_PROG(reset_received_tp_btf, struct sock *sk)
-{
-	return on_reset(sk, TCP_RESET_RECEIVED);
-}
-
-SEC("raw_tp/tcp_receive_reset")
-int BPF_PROG(reset_received_raw_tp, struct sock *sk)
-{
-	return on_reset(sk, TCP_RESET_RECEIVED);
-}
+TRACEPOINT_PROGRAMS(reset_received, tcp_receive_reset, on_reset(sk, TCP_RESET_RECEIVED),
+		    struct sock *sk)
 
 /* Untyped: the sock may be NULL, a request or a TIME_WAIT sock; only its address is used. */
 SEC("raw_tp/tcp_send_reset")

@@ -56,10 +56,7 @@ class TcpProbe final : public Probe {
   std::uint64_t stray_resets_ = 0;
 };
 
-constexpr Attachment kStateTyped[] = {{Method::tp_btf, "inet_sock_set_state", "state_tp_btf"}};
-constexpr Attachment kStateRaw[] = {
-    {Method::raw_tracepoint, "inet_sock_set_state", "state_raw_tp"}};
-constexpr Way kState[] = {kStateTyped, kStateRaw};
+TARSIER_TRACEPOINT_WAYS(kState, "inet_sock_set_state", "state");
 
 constexpr Attachment kConnectCalls[] = {
     {Method::tracepoint, "syscalls/sys_enter_connect", "connect_enter"},
@@ -69,11 +66,7 @@ constexpr Attachment kConnectFunction[] = {
     {Method::fexit, "inet_stream_connect", "connect_fexit"}};
 constexpr Way kConnect[] = {kConnectFunction, kConnectCalls};
 
-constexpr Attachment kReceivedTyped[] = {
-    {Method::tp_btf, "tcp_receive_reset", "reset_received_tp_btf"}};
-constexpr Attachment kReceivedRaw[] = {
-    {Method::raw_tracepoint, "tcp_receive_reset", "reset_received_raw_tp"}};
-constexpr Way kReceivedResets[] = {kReceivedTyped, kReceivedRaw};
+TARSIER_TRACEPOINT_WAYS(kReceivedResets, "tcp_receive_reset", "reset_received");
 
 constexpr Attachment kSentRaw[] = {{Method::raw_tracepoint, "tcp_send_reset", "reset_sent_raw_tp"}};
 constexpr Way kSentResets[] = {kSentRaw};

@@ -34,7 +34,7 @@ Collector::Collector(const Parts& parts)
       sinks_(parts.sinks),
       self_(parts.self) {}
 
-Status Collector::start(RunningProbe* lifecycle) {
+Status Collector::start(RunningProbe* lifecycle, RunningProbe* sockets) {
   epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!epoll_ || !wake_) return fail_errno("make the collector's descriptors");
@@ -45,6 +45,9 @@ Status Collector::start(RunningProbe* lifecycle) {
     return fail_errno("watch the collector's wake-up");
   }
   lifecycle_ = lifecycle;
+  for (RunningProbe* service : {lifecycle, sockets}) {
+    if (service != nullptr) services_.push_back(service);
+  }
   if (lifecycle_ != nullptr) {
     watch_rings(*lifecycle_, EPOLL_CTL_ADD);
     take_snapshot();
@@ -158,8 +161,8 @@ void Collector::round() {
   }
   if (now >= next_second_ns_) {
     next_second_ns_ = now + kSecondNs;
-    watch_lifecycle_losses(now);
-    self_.refresh(probes_, lifecycle_, now);
+    watch_lifecycle_losses();
+    self_.refresh(services_, probes_, now);
     registry_.sweep(now);
   }
   adapt(records, more);
@@ -218,7 +221,7 @@ void Collector::tick(RunningProbe& probe, std::uint64_t now_ns) {
 }
 
 // A process that began or ended unseen would keep a wrong name: look at all of them again.
-void Collector::watch_lifecycle_losses(std::uint64_t) {
+void Collector::watch_lifecycle_losses() {
   if (lifecycle_ == nullptr) return;
   std::uint64_t lost = 0;
   for (const auto& [reason, count] : lifecycle_->loaded->losses()) lost += count;

@@ -47,8 +47,8 @@ class Collector {
   Collector(const Collector&) = delete;
   Collector& operator=(const Collector&) = delete;
 
-  // `lifecycle` (may be null: no BPF) outlives the collector's thread.
-  Status start(RunningProbe* lifecycle);
+  // The services outlive the collector's thread; null: it does not run.
+  Status start(RunningProbe* lifecycle, RunningProbe* sockets);
   void stop();
 
   // Runs `work` on the collector thread between two rounds and waits for it. Any other thread.
@@ -69,7 +69,7 @@ class Collector {
   bool drain_ring(RunningProbe& probe, kernel::Ring& ring, std::uint64_t until_ns,
                   std::size_t& records);
   void tick(RunningProbe& probe, std::uint64_t now_ns);
-  void watch_lifecycle_losses(std::uint64_t now_ns);
+  void watch_lifecycle_losses();
   void take_snapshot();
   void adapt(std::size_t records, bool more);
   void watch_rings(RunningProbe& probe, int operation);
@@ -83,6 +83,7 @@ class Collector {
 
   RunningProbe* lifecycle_ = nullptr;
   std::uint64_t lifecycle_lost_ = 0;
+  std::vector<RunningProbe*> services_;
   std::vector<RunningProbe*> probes_;
   std::size_t first_ = 0;  // whose turn it is to be drained first
 

@@ -168,7 +168,8 @@ Status Daemon::start() {
   if (auto status = subjects_.configure(state_.config); !status) return status;
   probes_.start_services();
   if (probes_.lifecycle() == nullptr) snapshot_from_proc();
-  if (auto status = collector_.start(probes_.lifecycle()); !status) return status;
+  if (auto status = collector_.start(probes_.lifecycle(), probes_.sockets()); !status)
+    return status;
   probes_.apply(state_.config.probes);
   start_servers();
   return {};

@@ -58,6 +58,7 @@ class ProbeManager {
   // Loads lifecycle and sockets. A service that cannot run takes down only what needs it.
   void start_services();
   [[nodiscard]] RunningProbe* lifecycle() { return lifecycle_.get(); }
+  [[nodiscard]] RunningProbe* sockets() { return sockets_.get(); }
 
   // Makes the probes be as the configuration says: starts, stops, restarts those whose options
   // changed. The plates must outlive the manager or a stop() of the probe.

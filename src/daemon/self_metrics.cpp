@@ -51,16 +51,17 @@ void SelfMetrics::count(const MetricDef& metric, std::span<const std::string_vie
   said = total;
 }
 
-void SelfMetrics::refresh(std::span<RunningProbe* const> probes, RunningProbe* lifecycle,
-                          std::uint64_t now_ns) {
+void SelfMetrics::refresh(std::span<RunningProbe* const> services,
+                          std::span<RunningProbe* const> probes, std::uint64_t now_ns) {
   refresh_process();
   take_scrapes();
   const bool maps = now_ns >= next_maps_ns_;
   if (maps) next_maps_ns_ = now_ns + kMapPeriodNs;
-  if (lifecycle != nullptr) refresh_probe(*lifecycle);
-  for (RunningProbe* probe : probes) {
-    refresh_probe(*probe);
-    if (maps) refresh_maps(*probe);
+  for (const auto& group : {services, probes}) {
+    for (RunningProbe* probe : group) {
+      refresh_probe(*probe);
+      if (maps) refresh_maps(*probe);
+    }
   }
   count(self::kLogLinesLost, std::array<std::string_view, 1>{"write"}, base::log_lines_lost(),
         said_lost_lines_);

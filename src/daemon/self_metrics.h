@@ -24,7 +24,7 @@ class SelfMetrics {
   SelfMetrics(metrics::Registry& registry, const base::HostFiles& own_files, double start_time_s);
 
   // Once a second.
-  void refresh(std::span<RunningProbe* const> probes, RunningProbe* lifecycle,
+  void refresh(std::span<RunningProbe* const> services, std::span<RunningProbe* const> probes,
                std::uint64_t now_ns);
   void refresh_probe(RunningProbe& probe);
   // A probe changed its state: tarsier_probe_up, _state_info and _hook_info.

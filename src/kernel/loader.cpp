@@ -5,17 +5,13 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
-#include <linux/perf_event.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 
-#include "base/fd.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "kernel/links.h"
 #include "kernel/maps.h"
 
 namespace tarsier::kernel {
@@ -23,18 +19,14 @@ namespace {
 
 constexpr std::string_view kSharedPrefix = "shared_";
 constexpr std::size_t kVerifierLogBytes = 64 * 1024;
-constexpr std::string_view kFrameworkLosses[] = {"ring_full", "map_full"};
+constexpr std::string_view kFrameworkLosses[] = {"ring_full", "map_full", "recursion"};
 static_assert(std::size(kFrameworkLosses) == LOST_PROBE_FIRST);
+constexpr std::string_view kStandInSuffix = "_2";  // bpf/program.bpf.h
 
 struct ObjectDeleter {
   void operator()(bpf_object* object) const { bpf_object__close(object); }
 };
 using ObjectPtr = std::unique_ptr<bpf_object, ObjectDeleter>;
-
-struct LinkDeleter {
-  void operator()(bpf_link* link) const { bpf_link__destroy(link); }
-};
-using LinkPtr = std::unique_ptr<bpf_link, LinkDeleter>;
 
 // The programs of the chosen ways, each with its attachment; those of `only`, if given.
 struct Chosen {
@@ -101,23 +93,7 @@ std::string last_words(std::string_view log) {
   return std::string(last.substr(0, 200));
 }
 
-int open_perf_event(std::string_view target, int cpu) {
-  const auto colon = target.find(':');
-  std::uint64_t frequency = 0;
-  if (colon != std::string_view::npos) {
-    std::from_chars(target.data() + colon + 1, target.data() + target.size(), frequency);
-  }
-  perf_event_attr attributes{};
-  attributes.size = sizeof attributes;
-  attributes.type = PERF_TYPE_SOFTWARE;
-  attributes.config = PERF_COUNT_SW_CPU_CLOCK;
-  attributes.freq = 1;
-  attributes.sample_freq = frequency;
-  return static_cast<int>(
-      ::syscall(SYS_perf_event_open, &attributes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
-}
-
-class Loaded final : public LoadedProbe, private Attacher {
+class Loaded final : public LoadedProbe {
  public:
   Loaded(const ProbeSpec& spec, SharedMaps& shared)
       : spec_(spec), shared_(shared), maps_(std::string(spec.name)) {}
@@ -132,7 +108,7 @@ class Loaded final : public LoadedProbe, private Attacher {
   }
   Maps& maps() override { return maps_; }
   std::vector<Ring>& rings() override { return rings_; }
-  Attacher& attacher() override { return *this; }
+  Attacher& attacher() override { return *links_; }
   std::vector<std::pair<std::string, std::uint64_t>> losses() override;
   std::vector<ProgramFigures> programs() const override;
   std::vector<MapFigures> map_figures() const override;
@@ -145,18 +121,15 @@ class Loaded final : public LoadedProbe, private Attacher {
   bpf_object* object() { return object_.get(); }
 
  private:
-  Status uprobe(std::string_view program, const std::string& path, std::uint64_t offset,
-                bool on_return, int pid) override;
-  Status attach(const Attachment& attachment);
-  Status attach_iterator(bpf_program* program, const Attachment& attachment);
-  Status attach_perf(bpf_program* program, const Attachment& attachment);
-  Status keep(bpf_link* link, const Attachment& attachment);
+  void each_program(
+      const std::function<void(std::string_view name, const bpf_prog_info& info)>& visit) const;
+  [[nodiscard]] std::uint64_t skipped_runs() const;
 
   const ProbeSpec& spec_;
   SharedMaps& shared_;
   ObjectPtr object_;
-  std::vector<LinkPtr> links_;
   ObjectMaps maps_;
+  std::unique_ptr<Links> links_;
   std::vector<Ring> rings_;
   std::vector<HookState> hooks_;
   std::vector<int> owned_shared_;
@@ -169,6 +142,7 @@ Status Loaded::open_object(const LoadInput& input, const std::vector<Chosen>& ch
   if (!input.btf_path.empty()) options.btf_custom_path = input.btf_path.c_str();
   object_.reset(bpf_object__open_mem(elf.data(), elf.size(), &options));
   if (object_ == nullptr) return fail_errno("open the BPF object");
+  links_ = std::make_unique<Links>(object_.get(), maps_);
 
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object_.get()) {
@@ -222,7 +196,7 @@ Status Loaded::take_maps() {
 
 Status Loaded::attach_all(const std::vector<Chosen>& chosen, std::optional<std::size_t>& refused) {
   for (const Chosen& one : chosen) {
-    if (auto status = attach(one.attachment); !status) {
+    if (auto status = links_->attach(one.attachment); !status) {
       refused = one.hook;
       return status;
     }
@@ -230,100 +204,9 @@ Status Loaded::attach_all(const std::vector<Chosen>& chosen, std::optional<std::
   return {};
 }
 
-Status Loaded::attach(const Attachment& attachment) {
-  const std::string name(attachment.program), target(attachment.target);
-  bpf_program* program = bpf_object__find_program_by_name(object_.get(), name.c_str());
-  if (program == nullptr) {
-    return fail(ErrorCode::invalid, fmt::format("the BPF object has no program {}", name));
-  }
-  switch (attachment.method) {
-    case Method::tp_btf:
-    case Method::fentry:
-    case Method::fexit: return keep(bpf_program__attach_trace(program), attachment);
-    case Method::raw_tracepoint:
-      return keep(bpf_program__attach_raw_tracepoint(program, target.c_str()), attachment);
-    case Method::tracepoint: {
-      const auto slash = target.find('/');
-      return keep(bpf_program__attach_tracepoint(program, target.substr(0, slash).c_str(),
-                                                 target.substr(slash + 1).c_str()),
-                  attachment);
-    }
-    case Method::kprobe:
-    case Method::kretprobe:
-      return keep(bpf_program__attach_kprobe(program, attachment.method == Method::kretprobe,
-                                             target.c_str()),
-                  attachment);
-    case Method::iter: return attach_iterator(program, attachment);
-    case Method::perf_event: return attach_perf(program, attachment);
-    case Method::manual: return {};
-  }
-  return fail(ErrorCode::invalid, "unknown method");
-}
-
-Status Loaded::keep(bpf_link* link, const Attachment& attachment) {
-  if (link == nullptr) {
-    return fail_errno(fmt::format("attach {} to {} {}", attachment.program,
-                                  name_of(attachment.method), attachment.target));
-  }
-  links_.emplace_back(link);
-  return {};
-}
-
-// Target "bpf_map_elem:MAP" walks a map of this object; any other name stands for itself.
-Status Loaded::attach_iterator(bpf_program* program, const Attachment& attachment) {
-  LIBBPF_OPTS(bpf_iter_attach_opts, options);
-  bpf_iter_link_info info{};
-  const auto colon = attachment.target.find(':');
-  if (colon != std::string_view::npos) {
-    const std::string map(attachment.target.substr(colon + 1));
-    const int fd = bpf_object__find_map_fd_by_name(object_.get(), map.c_str());
-    if (fd < 0) return fail(ErrorCode::invalid, fmt::format("the BPF object has no map {}", map));
-    info.map.map_fd = static_cast<std::uint32_t>(fd);
-    options.link_info = &info;
-    options.link_info_len = sizeof info;
-  }
-  auto status = keep(bpf_program__attach_iter(program, &options), attachment);
-  if (status) maps_.add_iterator(std::string(attachment.program), links_.back().get());
-  return status;
-}
-
-Status Loaded::attach_perf(bpf_program* program, const Attachment& attachment) {
-  const int cpus = libbpf_num_possible_cpus();
-  int attached = 0;
-  for (int cpu = 0; cpu < cpus; ++cpu) {
-    const int fd = open_perf_event(attachment.target, cpu);
-    if (fd < 0 && errno == ENODEV) continue;  // possible, but not online
-    if (fd < 0) {
-      return fail_errno(fmt::format("open perf event {} on CPU {}", attachment.target, cpu));
-    }
-    // The link takes the descriptor over.
-    bpf_link* link = bpf_program__attach_perf_event(program, fd);
-    if (link == nullptr) ::close(fd);
-    if (auto status = keep(link, attachment); !status) return status;
-    ++attached;
-  }
-  if (attached == 0) return fail(ErrorCode::unavailable, "no CPU takes the perf event");
-  return {};
-}
-
-Status Loaded::uprobe(std::string_view program_name, const std::string& path, std::uint64_t offset,
-                      bool on_return, int pid) {
-  const std::string name(program_name);
-  bpf_program* program = bpf_object__find_program_by_name(object_.get(), name.c_str());
-  if (program == nullptr) {
-    return fail(ErrorCode::invalid, fmt::format("the BPF object has no program {}", name));
-  }
-  LIBBPF_OPTS(bpf_uprobe_opts, options, .retprobe = on_return);
-  bpf_link* link = bpf_program__attach_uprobe_opts(program, pid, path.c_str(), offset, &options);
-  if (link == nullptr) {
-    return fail_errno(fmt::format("attach {} to offset {:#x} of {}", name, offset, path));
-  }
-  links_.emplace_back(link);
-  return {};
-}
-
 std::vector<std::pair<std::string, std::uint64_t>> Loaded::losses() {
   std::vector<std::pair<std::string, std::uint64_t>> named;
+  const std::uint64_t skipped = skipped_runs();  // before the map, which takes some of it back
   const auto found = maps_.all().find("lost");
   if (found == maps_.all().end()) return named;
   std::vector<std::uint64_t> per_cpu(found->second.value_size / sizeof(std::uint64_t));
@@ -331,6 +214,8 @@ std::vector<std::pair<std::string, std::uint64_t>> Loaded::losses() {
     if (bpf_map_lookup_elem(found->second.fd, &reason, per_cpu.data()) != 0) continue;
     std::uint64_t sum = 0;
     for (const std::uint64_t count : per_cpu) sum += count;
+    if (reason == LOST_RECURSION)
+      sum = std::max<std::int64_t>(0, static_cast<std::int64_t>(sum + skipped));
     const std::string_view name = reason < LOST_PROBE_FIRST
                                       ? kFrameworkLosses[reason]
                                       : spec_.losses[reason - LOST_PROBE_FIRST];
@@ -339,17 +224,40 @@ std::vector<std::pair<std::string, std::uint64_t>> Loaded::losses() {
   return named;
 }
 
+// Events for which the kernel did not run the program whose work they are (bpf/program.bpf.h). It
+// does not say whether the program would have had a use for them.
+std::uint64_t Loaded::skipped_runs() const {
+  std::uint64_t sum = 0;
+  each_program([&](std::string_view name, const bpf_prog_info& info) {
+    if (!name.ends_with(kStandInSuffix)) sum += info.recursion_misses;
+  });
+  return sum;
+}
+
 std::vector<ProgramFigures> Loaded::programs() const {
   std::vector<ProgramFigures> all;
+  each_program([&](std::string_view name, const bpf_prog_info& info) {
+    all.push_back({std::string(name), info.run_cnt, info.run_time_ns});
+  });
+  return all;
+}
+
+void Loaded::each_program(
+    const std::function<void(std::string_view name, const bpf_prog_info& info)>& visit) const {
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object_.get()) {
     if (!bpf_program__autoload(program)) continue;
     bpf_prog_info info{};
     std::uint32_t size = sizeof info;
     if (bpf_prog_get_info_by_fd(bpf_program__fd(program), &info, &size) != 0) continue;
-    all.push_back({bpf_program__name(program), info.run_cnt, info.run_time_ns});
+    visit(bpf_program__name(program), info);
   }
-  return all;
+}
+
+// A map that can fill up: arrays are always full, rings are empty most of the time.
+bool can_fill(const MapInfo& map) {
+  return map.type != BPF_MAP_TYPE_ARRAY && map.type != BPF_MAP_TYPE_PERCPU_ARRAY &&
+         map.type != BPF_MAP_TYPE_RINGBUF;
 }
 
 std::vector<MapFigures> Loaded::map_figures() const {
@@ -357,8 +265,7 @@ std::vector<MapFigures> Loaded::map_figures() const {
   for (const auto& [name, info] : maps_.all()) {
     const bool foreign = name.starts_with(kSharedPrefix) &&
                          std::ranges::find(owned_shared_, info.fd) == owned_shared_.end();
-    if (foreign || info.type == BPF_MAP_TYPE_RINGBUF || name.find('.') != std::string::npos)
-      continue;
+    if (foreign || !can_fill(info)) continue;
     all.push_back({name, ObjectMaps::count(info), info.max_entries, info.memory_bytes});
   }
   return all;

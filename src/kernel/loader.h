@@ -73,7 +73,7 @@ class LoadedProbe {
   // Losses that the kernel side counted since the load, summed over CPUs, by reason's name.
   [[nodiscard]] virtual std::vector<std::pair<std::string, std::uint64_t>> losses() = 0;
   [[nodiscard]] virtual std::vector<ProgramFigures> programs() const = 0;
-  // Walks the hash maps: costs about a microsecond per entry.
+  // Of the maps that can fill up. Walks them: costs about a microsecond per entry.
   [[nodiscard]] virtual std::vector<MapFigures> map_figures() const = 0;
 };
 

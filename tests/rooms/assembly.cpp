@@ -78,7 +78,7 @@ Assembly::Assembly()
   EXPECT_TRUE(subjects_.configure(config::Config{}));
   probes_.start_services();
   EXPECT_NE(probes_.lifecycle(), nullptr);
-  EXPECT_TRUE(collector_.start(probes_.lifecycle()));
+  EXPECT_TRUE(collector_.start(probes_.lifecycle(), probes_.sockets()));
 }
 
 Assembly::~Assembly() {

@@ -10,6 +10,7 @@
 #include "core.bpf.h"
 #include "emit.bpf.h"
 #include "lifecycle.h"
+#include "program.bpf.h"
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 
@@ -111,89 +112,24 @@ static __always_inline int emit_cgroup(struct cgroup *cgroup, const char *path, 
 	return 0;
 }
 
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(fork_tp_btf, struct task_struct *parent, struct task_struct *child)
-{
-	return on_fork(child);
-}
+TRACEPOINT_PROGRAMS(fork, sched_process_fork, on_fork(child),
+		    struct task_struct *parent, struct task_struct *child)
 
-SEC("raw_tp/sched_process_fork")
-int BPF_PROG(fork_raw_tp, struct task_struct *parent, struct task_struct *child)
-{
-	return on_fork(child);
-}
+TRACEPOINT_PROGRAMS(exec, sched_process_exec, on_exec(task), struct task_struct *task)
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(exec_tp_btf, struct task_struct *task)
-{
-	return on_exec(task);
-}
+TRACEPOINT_PROGRAMS(rename, task_rename, on_rename(task, comm),
+		    struct task_struct *task, const char *comm)
 
-SEC("raw_tp/sched_process_exec")
-int BPF_PROG(exec_raw_tp, struct task_struct *task)
-{
-	return on_exec(task);
-}
+TRACEPOINT_PROGRAMS(exit, sched_process_exit, on_exit(task), struct task_struct *task)
 
-SEC("tp_btf/task_rename")
-int BPF_PROG(rename_tp_btf, struct task_struct *task, const char *comm)
-{
-	return on_rename(task, comm);
-}
+TRACEPOINT_PROGRAMS(move, cgroup_attach_task, on_move(target, task),
+		    struct cgroup *target, const char *path, struct task_struct *task)
 
-SEC("raw_tp/task_rename")
-int BPF_PROG(rename_raw_tp, struct task_struct *task, const char *comm)
-{
-	return on_rename(task, comm);
-}
+TRACEPOINT_PROGRAMS(make, cgroup_mkdir, emit_cgroup(cgroup, path, LIFECYCLE_CGROUP_MAKE),
+		    struct cgroup *cgroup, const char *path)
 
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(exit_tp_btf, struct task_struct *task)
-{
-	return on_exit(task);
-}
-
-SEC("raw_tp/sched_process_exit")
-int BPF_PROG(exit_raw_tp, struct task_struct *task)
-{
-	return on_exit(task);
-}
-
-SEC("tp_btf/cgroup_attach_task")
-int BPF_PROG(move_tp_btf, struct cgroup *target, const char *path, struct task_struct *task)
-{
-	return on_move(target, task);
-}
-
-SEC("raw_tp/cgroup_attach_task")
-int BPF_PROG(move_raw_tp, struct cgroup *target, const char *path, struct task_struct *task)
-{
-	return on_move(target, task);
-}
-
-SEC("tp_btf/cgroup_mkdir")
-int BPF_PROG(make_tp_btf, struct cgroup *cgroup, const char *path)
-{
-	return emit_cgroup(cgroup, path, LIFECYCLE_CGROUP_MAKE);
-}
-
-SEC("raw_tp/cgroup_mkdir")
-int BPF_PROG(make_raw_tp, struct cgroup *cgroup, const char *path)
-{
-	return emit_cgroup(cgroup, path, LIFECYCLE_CGROUP_MAKE);
-}
-
-SEC("tp_btf/cgroup_rmdir")
-int BPF_PROG(remove_tp_btf, struct cgroup *cgroup, const char *path)
-{
-	return emit_cgroup(cgroup, path, LIFECYCLE_CGROUP_REMOVE);
-}
-
-SEC("raw_tp/cgroup_rmdir")
-int BPF_PROG(remove_raw_tp, struct cgroup *cgroup, const char *path)
-{
-	return emit_cgroup(cgroup, path, LIFECYCLE_CGROUP_REMOVE);
-}
+TRACEPOINT_PROGRAMS(remove, cgroup_rmdir, emit_cgroup(cgroup, path, LIFECYCLE_CGROUP_REMOVE),
+		    struct cgroup *cgroup, const char *path)
 
 /* What runs already, leaders only. */
 SEC("iter/task")

@@ -7,13 +7,6 @@
 namespace tarsier::kernel {
 namespace {
 
-// A typed tracepoint first; the raw one where the kernel has no BTF of its own ([kernel] btf).
-#define TARSIER_TRACEPOINT_WAYS(constant, tracepoint, program)                                \
-  constexpr Attachment constant##Typed[] = {{Method::tp_btf, tracepoint, program "_tp_btf"}}; \
-  constexpr Attachment constant##Raw[] = {                                                    \
-      {Method::raw_tracepoint, tracepoint, program "_raw_tp"}};                               \
-  constexpr Way constant[] = {constant##Typed, constant##Raw}
-
 TARSIER_TRACEPOINT_WAYS(kFork, "sched_process_fork", "fork");
 TARSIER_TRACEPOINT_WAYS(kExec, "sched_process_exec", "exec");
 TARSIER_TRACEPOINT_WAYS(kRename, "task_rename", "rename");

@@ -14,6 +14,7 @@
 
 #include "core.bpf.h"
 #include "emit.bpf.h"
+#include "program.bpf.h"
 #include "shared.bpf.h"
 #include "sock.bpf.h"
 
@@ -204,29 +205,10 @@ static __always_inline int on_destroy(const struct sock *sk)
 	return 0;
 }
 
-SEC("tp_btf/inet_sock_set_state")
-int BPF_PROG(state_tp_btf, const struct sock *sk, int old_state, int new_state)
-{
-	return on_state(sk, old_state, new_state);
-}
+TRACEPOINT_PROGRAMS(state, inet_sock_set_state, on_state(sk, old_state, new_state),
+		    const struct sock *sk, int old_state, int new_state)
 
-SEC("raw_tp/inet_sock_set_state")
-int BPF_PROG(state_raw_tp, const struct sock *sk, int old_state, int new_state)
-{
-	return on_state(sk, old_state, new_state);
-}
-
-SEC("tp_btf/tcp_destroy_sock")
-int BPF_PROG(destroy_tp_btf, struct sock *sk)
-{
-	return on_destroy(sk);
-}
-
-SEC("raw_tp/tcp_destroy_sock")
-int BPF_PROG(destroy_raw_tp, struct sock *sk)
-{
-	return on_destroy(sk);
-}
+TRACEPOINT_PROGRAMS(destroy, tcp_destroy_sock, on_destroy(sk), struct sock *sk)
 
 /* accept() returned: the connection, and the next ones until they are accepted, are the caller's. */
 static __always_inline int on_accepted(const struct sock *sk)
