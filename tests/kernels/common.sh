@@ -30,3 +30,9 @@ is_known_kernel() {
   done
   return 1
 }
+
+# live_programs BUILD GLOB: the live test programs, one a line. The probe that a script made for a
+# test of its own lives in another daemon.
+live_programs() {
+  find "$1" -maxdepth 1 -name "$2" ! -name '*made_by_script*' -type f -perm -u+x | sort
+}
