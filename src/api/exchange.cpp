@@ -172,11 +172,13 @@ void examine(Core& core, const Connection& connection, Exchange& exchange) {
   }
   // The order matters: a foreign page learns nothing about tokens, an unknown caller nothing about
   // routes.
-  if ((exchange.early = check_origin(core, connection, request))) {
+  exchange.early = check_origin(core, connection, request);
+  if (exchange.early) {
     core.gate.count([](ServerStats& stats) { ++stats.host_refused; });
     return;
   }
-  if ((exchange.early = check_credentials(core, connection, request))) {
+  exchange.early = check_credentials(core, connection, request);
+  if (exchange.early) {
     core.gate.count([](ServerStats& stats) { ++stats.auth_failures; });
     return;
   }

@@ -237,7 +237,9 @@ void Registry::release(EntityId id) {
 }
 
 void Registry::drop_reference(detail::Entity& entity) {
-  if (entity.references == 0 || --entity.references > 0) return;
+  if (entity.references == 0) return;
+  --entity.references;
+  if (entity.references > 0) return;
   // From now on stale_after runs, for gauges too: each series counts as updated once more.
   for (Node* node = entity.first; node != nullptr; node = node->next) node->cell->touched = 1;
   drop_if_unused(entity);

@@ -6,7 +6,6 @@
 
 namespace tarsier::metrics {
 
-using detail::Family;
 using detail::Node;
 
 namespace {
