@@ -116,8 +116,7 @@ static __always_inline int on_state(const struct sock *sk, int old_state, int ne
 	struct tarsier_socket *entry;
 	struct connecting *call;
 
-	if (!sock_is_tcp(sk))
-		return 0;
+	/* What the service has an entry for is TCP; the others that pass here have none. */
 	if (new_state == TCP_SYN_SENT) {
 		call = bpf_map_lookup_elem(&connecting, &tid);
 		if (call)

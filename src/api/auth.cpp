@@ -103,6 +103,9 @@ Result<std::string> shared_token(const std::string& path) {
   auto bytes = random_bytes(kTokenBytes);
   if (!bytes) return std::unexpected(std::move(bytes.error()));
   std::string token = hexadecimal(*bytes);
+  if (auto status = base::make_parent(path); !status) {
+    return std::unexpected(std::move(status.error()).in("keep the API token"));
+  }
   if (auto status = base::replace_file(path, token + "\n", 0600); !status) {
     return std::unexpected(std::move(status.error()).in("keep the API token"));
   }

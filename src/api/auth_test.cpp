@@ -25,7 +25,7 @@ unsigned mode_of(const std::string& path) {
 
 TEST(Token, IsMadeOnceAndPrivate) {
   const TemporaryDirectory directory;
-  const std::string path = directory / "token";
+  const std::string path = directory / "made_as_well/token";
   const auto first = shared_token(path);
   ASSERT_TRUE(first.has_value()) << first.error().message;
   EXPECT_THAT(*first, MatchesRegex("[0-9a-f]{64}"));

@@ -17,6 +17,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/files.h"
+
 namespace tarsier::api {
 namespace {
 
@@ -227,10 +229,7 @@ Result<Listener> listen_unix(const std::string& path) {
 
   std::string directory = std::filesystem::path(path).parent_path().string();
   if (directory.empty()) directory = ".";
-  constexpr mode_t kDirectoryMode = 0755;
-  if (::mkdir(directory.c_str(), kDirectoryMode) != 0 && errno != EEXIST) {
-    return fail_errno(fmt::format("make the directory {}", directory));
-  }
+  if (auto status = base::make_parent(path); !status) return std::unexpected(status.error());
   const auto lock = lock_directory(directory);
   if (!lock) return std::unexpected(lock.error());
   if (auto status = clear_stale(address, path); !status) {

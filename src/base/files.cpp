@@ -8,10 +8,13 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 
 #include "base/fd.h"
 
 namespace tarsier::base {
+
+constexpr mode_t kDirectoryMode = 0755;
 
 Result<std::string> read_file(const std::string& path, std::size_t max_bytes) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -29,6 +32,14 @@ Result<std::string> read_file(const std::string& path, std::size_t max_bytes) {
                   fmt::format("read {}: longer than {} bytes", path, max_bytes));
     }
   }
+}
+
+Status make_parent(const std::string& path) {
+  const std::string directory = std::filesystem::path(path).parent_path().string();
+  if (directory.empty() || ::mkdir(directory.c_str(), kDirectoryMode) == 0 || errno == EEXIST) {
+    return {};
+  }
+  return fail_errno(fmt::format("make the directory {}", directory));
 }
 
 Status replace_file(const std::string& path, std::string_view content, unsigned mode) {

@@ -19,6 +19,10 @@ inline constexpr std::size_t kMaxFileBytes = 64U << 20U;
 // Writes a new file beside `path` and renames it over it, so that readers see old or new.
 Status replace_file(const std::string& path, std::string_view content, unsigned mode);
 
+// Makes the directory that `path` lies in, mode 0755, where it is missing; its own parent must be
+// there (/run/tarsier, not /run).
+Status make_parent(const std::string& path);
+
 class HostFiles final : public Host {
  public:
   explicit HostFiles(std::string root) : root_(std::move(root)) {

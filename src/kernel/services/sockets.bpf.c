@@ -61,12 +61,15 @@ static __always_inline void fill_listener_key(struct listen_key *key, const stru
 	clear_if_any(key->address);
 }
 
-static __always_inline struct listen_owner *find_listener(const struct sock *sk)
+/* Who listens where the connection came in: on its local address, or on any. */
+static __always_inline struct listen_owner *find_listener(const struct tarsier_socket *connection)
 {
-	struct listen_key key;
+	struct listen_key key = {};
 	struct listen_owner *found;
 
-	fill_listener_key(&key, sk);
+	key.netns = connection->netns;
+	key.port = connection->local_port;
+	__builtin_memcpy(key.address, connection->local_address, sizeof(key.address));
 	found = bpf_map_lookup_elem(&listeners, &key);
 	if (found)
 		return found;
@@ -148,16 +151,17 @@ static __always_inline void on_connecting(const struct sock *sk)
 static __always_inline void on_passive_established(const struct sock *sk)
 {
 	struct tarsier_socket entry = {};
-	struct listen_owner *listener = find_listener(sk);
+	struct listen_owner *listener;
 
 	entry.opened_ns = bpf_ktime_get_boot_ns();
 	entry.established_ns = entry.opened_ns;
 	entry.role = ROLE_SERVER;
+	fill_tuple(&entry, sk);
+	listener = find_listener(&entry);
 	if (listener) {
 		entry.owner_tgid = listener->owner_tgid;
 		entry.owner_start_ns = listener->owner_start_ns;
 	}
-	fill_tuple(&entry, sk);
 	insert(sk, &entry, BPF_ANY);
 }
 
@@ -175,26 +179,24 @@ static __always_inline void on_established(const struct sock *sk, int old_state)
 		on_passive_established(sk);
 }
 
-static __always_inline int on_state(const struct sock *sk, int old_state, int new_state)
+/* Most transitions are of no interest: they must cost nothing. */
+static __always_inline void on_state(const struct sock *sk, int old_state, int new_state)
 {
 	struct tarsier_socket *entry;
 
-	if (!sock_is_tcp(sk))
-		return 0;
-	if (new_state == TCP_SYN_SENT) {
-		on_connecting(sk);
-	} else if (new_state == TCP_ESTABLISHED) {
-		on_established(sk, old_state);
-	} else if (new_state == TCP_LISTEN) {
-		add_listener(sk, (struct task_struct *)bpf_get_current_task());
-	} else if (new_state == TCP_CLOSE) {
-		if (old_state == TCP_LISTEN)
+	if (new_state == TCP_CLOSE) {
+		if (old_state == TCP_LISTEN && sock_is_tcp(sk))
 			remove_listener(sk);
 		entry = find_socket(sk);
 		if (entry)
 			entry->flags |= SOCKET_CLOSED;
+	} else if (new_state == TCP_SYN_SENT && sock_is_tcp(sk)) {
+		on_connecting(sk);
+	} else if (new_state == TCP_ESTABLISHED && sock_is_tcp(sk)) {
+		on_established(sk, old_state);
+	} else if (new_state == TCP_LISTEN && sock_is_tcp(sk)) {
+		add_listener(sk, (struct task_struct *)bpf_get_current_task());
 	}
-	return 0;
 }
 
 static __always_inline int on_destroy(const struct sock *sk)
@@ -223,7 +225,7 @@ static __always_inline int on_accepted(const struct sock *sk)
 	if (!entry)
 		return 0;
 	own(entry, task);
-	listener = find_listener(sk);
+	listener = find_listener(entry);
 	if (listener) {
 		listener->owner_tgid = entry->owner_tgid;
 		listener->owner_start_ns = entry->owner_start_ns;
@@ -314,9 +316,9 @@ int snapshot_connections(struct bpf_iter__task_file *ctx)
 	if (state != TCP_SYN_SENT)
 		entry.established_ns = entry.opened_ns;
 	entry.flags = SOCKET_PREEXISTING;
-	entry.role = state != TCP_SYN_SENT && find_listener(sk) ? ROLE_SERVER : ROLE_CLIENT;
 	own(&entry, task);
 	fill_tuple(&entry, sk);
+	entry.role = state != TCP_SYN_SENT && find_listener(&entry) ? ROLE_SERVER : ROLE_CLIENT;
 	insert(sk, &entry, BPF_NOEXIST);
 	return 0;
 }
