@@ -39,6 +39,11 @@ def listens(port):
         return False
 
 
+def cpu_s(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Daemon:
     """The daemon of build/release with its default configuration, on free ports."""
 
@@ -99,10 +104,6 @@ class Daemon:
                     seen.add(found[1])
                     total += int(re.search(r"^memlock:\s+(\d+)", text, re.M)[1])
         return total
-
-    def cpu_s(self):
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stop(self):
         self.process.terminate()
