@@ -324,6 +324,10 @@ ServerStats Server::stats() const {
   return impl_->core.gate.stats();
 }
 
+const std::string& Server::name() const {
+  return impl_->core.options.name;
+}
+
 std::vector<std::string> Server::addresses() const {
   std::vector<std::string> addresses;
   for (const Listener& listener : impl_->listeners()) addresses.push_back(listener.address());

@@ -79,6 +79,7 @@ class Server {
 
   // Any thread.
   [[nodiscard]] ServerStats stats() const;
+  [[nodiscard]] const std::string& name() const;  // ServerOptions::name
   // As in Listener::address(), in the order of the listeners.
   [[nodiscard]] std::vector<std::string> addresses() const;
 

@@ -162,7 +162,7 @@ void Collector::round() {
   if (now >= next_second_ns_) {
     next_second_ns_ = now + kSecondNs;
     watch_lifecycle_losses();
-    self_.refresh(services_, probes_, now);
+    self_.refresh(services_, probes_, subjects_.figures(), now);
     registry_.sweep(now);
   }
   adapt(records, more);

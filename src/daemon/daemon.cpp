@@ -184,6 +184,10 @@ void Daemon::start_servers() {
       specs_,    [this](const config::ProbeConfig& wanted) { change_probe(wanted); }};
   servers_ = start_all_servers(std::move(sockets_), state_.config, metrics_routes(parts),
                                api_routes(parts), state_.listening);
+  std::vector<const api::Server*> shown;
+  shown.reserve(servers_.size());
+  for (const auto& server : servers_) shown.push_back(server.get());
+  collector_.run([&] { self_.set_servers(std::move(shown)); });
   for (const std::string& address : state_.listening) base::log_info("listening {}", address);
 }
 
@@ -263,6 +267,7 @@ void Daemon::stop() {
   ::alarm(kStopSeconds);
   state_.stopping = true;
   notifier_.send("STOPPING=1");
+  collector_.run([&] { self_.set_servers({}); });
   servers_.clear();
   probes_.stop_all();
   collector_.stop();

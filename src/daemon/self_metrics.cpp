@@ -52,7 +52,8 @@ void SelfMetrics::count(const MetricDef& metric, std::span<const std::string_vie
 }
 
 void SelfMetrics::refresh(std::span<RunningProbe* const> services,
-                          std::span<RunningProbe* const> probes, std::uint64_t now_ns) {
+                          std::span<RunningProbe* const> probes, const SubjectFigures& subjects,
+                          std::uint64_t now_ns) {
   refresh_process();
   take_scrapes();
   const bool maps = now_ns >= next_maps_ns_;
@@ -63,6 +64,9 @@ void SelfMetrics::refresh(std::span<RunningProbe* const> services,
       if (maps) refresh_maps(*probe);
     }
   }
+  for (const TableFigures& table : subjects.tables) refresh_table(table);
+  count(self::kUnknownProcesses, {}, subjects.unknown_processes, said_unknown_processes_);
+  for (const api::Server* server : servers_) refresh_server(*server);
   count(self::kLogLinesLost, std::array<std::string_view, 1>{"write"}, base::log_lines_lost(),
         said_lost_lines_);
   count(self::kLogLinesLost, std::array<std::string_view, 1>{"rate"}, base::log_lines_suppressed(),
@@ -94,6 +98,37 @@ void SelfMetrics::refresh_maps(RunningProbe& probe) {
     registry_.record(self::kBpfMapMaxEntries, EntityId::node, static_cast<double>(map.max_entries),
                      labels);
   }
+}
+
+void SelfMetrics::refresh_table(const TableFigures& table) {
+  const std::array<std::string_view, 1> label{table.name};
+  registry_.record(self::kTableEntries, EntityId::node, static_cast<double>(table.entries), label);
+  registry_.record(self::kTableMaxEntries, EntityId::node, static_cast<double>(table.max_entries),
+                   label);
+  count(self::kTableRefused, label, table.refused, said_refused_[std::string(table.name)]);
+}
+
+void SelfMetrics::refresh_server(const api::Server& server) {
+  const api::ServerStats stats = server.stats();
+  const std::string& name = server.name();
+  registry_.record(self::kHttpConnections, EntityId::node, static_cast<double>(stats.connections),
+                   std::array<std::string_view, 1>{name});
+  const auto say = [&](const MetricDef& metric, std::string_view what, std::uint64_t total) {
+    count(metric, std::array<std::string_view, 2>{name, what}, total,
+          said_http_[name + ' ' + std::string(what)]);
+  };
+  constexpr std::string_view kCodes[] = {"", "1xx", "2xx", "3xx", "4xx", "5xx"};
+  for (std::size_t i = 2; i < std::size(kCodes); ++i) {
+    say(self::kHttpRequests, kCodes[i], stats.requests[i]);
+  }
+  say(self::kHttpUnserved, "full", stats.refused);
+  say(self::kHttpUnserved, "evicted", stats.evicted);
+  say(self::kHttpUnserved, "accept", stats.accept_failures);
+  say(self::kHttpUnserved, "request_timeout", stats.request_timeouts);
+  say(self::kHttpUnserved, "write_timeout", stats.write_timeouts);
+  say(self::kHttpUnserved, "auth", stats.auth_failures);
+  say(self::kHttpUnserved, "host", stats.host_refused);
+  say(self::kHttpUnserved, "aborted", stats.aborted_streams);
 }
 
 void SelfMetrics::show(const ProbeStatus& status) {

@@ -9,8 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "api/server.h"
 #include "base/files.h"
 #include "daemon/running_probe.h"
+#include "daemon/subjects.h"
 #include "metrics/registry.h"
 
 namespace tarsier::daemon {
@@ -25,7 +27,9 @@ class SelfMetrics {
 
   // Once a second.
   void refresh(std::span<RunningProbe* const> services, std::span<RunningProbe* const> probes,
-               std::uint64_t now_ns);
+               const SubjectFigures& subjects, std::uint64_t now_ns);
+  // Whose figures to show; until the next call they stay where they are.
+  void set_servers(std::vector<const api::Server*> servers) { servers_ = std::move(servers); }
   void refresh_probe(RunningProbe& probe);
   // A probe changed its state: tarsier_probe_up, _state_info and _hook_info.
   void show(const ProbeStatus& status);
@@ -42,6 +46,8 @@ class SelfMetrics {
   };
   void refresh_process();
   void refresh_maps(RunningProbe& probe);
+  void refresh_table(const TableFigures& table);
+  void refresh_server(const api::Server& server);
   void take_scrapes();
   void count(const MetricDef& metric, std::span<const std::string_view> labels, std::uint64_t total,
              std::uint64_t& said, double scale = 1);
@@ -51,8 +57,11 @@ class SelfMetrics {
   std::map<std::string, std::vector<Shown>> shown_;  // by probe
   double start_time_s_;
   double said_cpu_ = 0;
-  std::uint64_t said_lost_lines_ = 0, said_suppressed_lines_ = 0;
+  std::uint64_t said_unknown_processes_ = 0, said_lost_lines_ = 0, said_suppressed_lines_ = 0;
   std::uint64_t next_maps_ns_ = 0;
+  std::map<std::string, std::uint64_t, std::less<>> said_refused_;  // by table
+  std::vector<const api::Server*> servers_;
+  std::map<std::string, std::uint64_t, std::less<>> said_http_;  // by server and what
   std::mutex scrapes_mutex_;
   std::vector<double> scrapes_;  // kMaxWaitingScrapes at most
 };

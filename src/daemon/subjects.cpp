@@ -57,6 +57,7 @@ Subjects::Subjects(const Parts& parts)
     : host_(parts.host),
       registry_(parts.registry),
       cgroups_(parts.cgroups),
+      resolver_(parts.resolver),
       containers_(parts.resolver),
       enricher_(parts.host, parts.cgroups, containers_, {}),
       self_tgid_(parts.self_tgid) {
@@ -262,8 +263,21 @@ void Subjects::refresh_container_info(std::uint64_t) {
   for (const auto& [id, entity] : gone) registry_.release(entity);
 }
 
-SubjectStats Subjects::stats() const {
-  return {unknown_processes_, pending_.size()};
+SubjectFigures Subjects::figures() const {
+  const enrich::ProcessTable::Stats& processes = processes_.stats();
+  const metrics::Stats registry = registry_.stats();
+  return {.tables =
+              {
+                  {"processes", processes_.live(), processes_.limits().live, processes.refused},
+                  {"ended_processes", processes_.ended(), processes_.limits().ended,
+                   processes.ended_early},
+                  {"cgroups", cgroups_.size(), cgroups_.limits().cgroups, cgroups_.stats().refused},
+                  {"containers", containers_.size(), enrich::kMaxContainers,
+                   containers_.stats().refused},
+                  {"container_lookups", resolver_.queued(), enrich::kMaxQueue, resolver_.refused()},
+                  {"entities", registry.entities, metrics::kMaxEntities, registry.entities_refused},
+              },
+          .unknown_processes = unknown_processes_};
 }
 
 }  // namespace tarsier::daemon

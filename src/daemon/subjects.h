@@ -32,9 +32,15 @@ struct SubjectEntity {
 // The families that are filled here: tarsier_container_info.
 [[nodiscard]] std::span<const MetricDef* const> subject_metrics();
 
-struct SubjectStats {
+// How full a table is, for tarsier_table_*.
+struct TableFigures {
+  std::string_view name;
+  std::size_t entries = 0, max_entries = 0;
+  std::uint64_t refused = 0;
+};
+struct SubjectFigures {
+  std::vector<TableFigures> tables;
   std::uint64_t unknown_processes = 0;  // records about a process that nobody announced
-  std::size_t pending = 0;
 };
 
 class Subjects {
@@ -78,7 +84,7 @@ class Subjects {
   // call it each round.
   void poll(std::uint64_t now_ns);
 
-  [[nodiscard]] SubjectStats stats() const;
+  [[nodiscard]] SubjectFigures figures() const;
   [[nodiscard]] const enrich::ProcessTable& processes() const { return processes_; }
   [[nodiscard]] const enrich::ContainerTable& containers() const { return containers_; }
 
@@ -100,6 +106,7 @@ class Subjects {
   const base::HostFiles& host_;
   metrics::Registry& registry_;
   enrich::CgroupTable& cgroups_;
+  enrich::Resolver& resolver_;
   enrich::ContainerTable containers_;
   enrich::ProcessTable processes_;
   enrich::Enricher enricher_;

@@ -100,6 +100,7 @@ class CgroupTable {
 
   [[nodiscard]] std::size_t size() const { return nodes_.size(); }
   [[nodiscard]] const Stats& stats() const { return stats_; }
+  [[nodiscard]] const CgroupLimits& limits() const { return limits_; }
   [[nodiscard]] const Hierarchy& hierarchy() const { return hierarchy_; }
 
  private:

@@ -150,6 +150,7 @@ class ProcessTable {
   [[nodiscard]] std::size_t live() const { return live_; }
   [[nodiscard]] std::size_t ended() const { return current_.size() - live_ + replaced_.size(); }
   [[nodiscard]] const Stats& stats() const { return stats_; }
+  [[nodiscard]] const ProcessLimits& limits() const { return limits_; }
 
  private:
   struct Key {

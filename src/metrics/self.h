@@ -22,6 +22,10 @@ inline constexpr std::string_view kProbeMap[] = {"probe", "map"};
 inline constexpr std::string_view kMetric[] = {"metric"};
 inline constexpr std::string_view kReason[] = {"reason"};
 inline constexpr std::string_view kResult[] = {"result"};
+inline constexpr std::string_view kTable[] = {"table"};
+inline constexpr std::string_view kServer[] = {"server"};
+inline constexpr std::string_view kServerCode[] = {"server", "code"};
+inline constexpr std::string_view kServerReason[] = {"server", "reason"};
 }  // namespace labels
 
 // From a small node to 100,000 series for a slow client.
@@ -88,6 +92,30 @@ inline constexpr auto kLogLinesLost =
     counter("tarsier_log_lines_lost_total",
             "Log lines that could not be written (write) or were held back (rate).", Unit::none,
             labels::kReason);
+inline constexpr auto kTableEntries =
+    gauge("tarsier_table_entries", "What the daemon keeps in one of its tables.", Unit::none,
+          labels::kTable, false);
+inline constexpr auto kTableMaxEntries =
+    gauge("tarsier_table_max_entries", "What the table keeps at most.", Unit::none, labels::kTable,
+          false);
+inline constexpr auto kTableRefused =
+    counter("tarsier_table_refused_total",
+            "What found no room in the table, or was pushed out of it before its time.", Unit::none,
+            labels::kTable);
+inline constexpr auto kUnknownProcesses =
+    counter("tarsier_unknown_processes_total",
+            "Records about a process that nobody announced; their series have no process name.");
+inline constexpr auto kHttpConnections =
+    gauge("tarsier_http_connections", "Clients that are connected to a server of the daemon.",
+          Unit::none, labels::kServer, false);
+inline constexpr auto kHttpRequests =
+    counter("tarsier_http_requests_total",
+            "Requests that a server of the daemon answered, by class of the status.", Unit::none,
+            labels::kServerCode);
+inline constexpr auto kHttpUnserved =
+    counter("tarsier_http_unserved_total",
+            "Clients that a server of the daemon did not serve, or not to the end, by reason.",
+            Unit::none, labels::kServerReason);
 
 // The usual process_* of a Prometheus client, about the daemon.
 inline constexpr auto kCpuSeconds =
@@ -103,30 +131,15 @@ inline constexpr auto kStartTime =
     gauge("process_start_time_seconds", "Start of the daemon in seconds since the Unix epoch.",
           Unit::seconds, false);
 
-inline constexpr const MetricDef* kAll[] = {&kBuildInfo,
-                                            &kProbeUp,
-                                            &kProbeState,
-                                            &kProbeHook,
-                                            &kProbeEvents,
-                                            &kProbeEventsLost,
-                                            &kProbeDecodeErrors,
-                                            &kProbeHandlerSeconds,
-                                            &kBpfRunSeconds,
-                                            &kBpfRuns,
-                                            &kBpfMapEntries,
-                                            &kBpfMapMaxEntries,
-                                            &kSeries,
-                                            &kSeriesRefused,
-                                            &kLabelValuesChanged,
-                                            &kScrapeDuration,
-                                            &kConfigReloads,
-                                            &kLogLinesLost,
-                                            &kCpuSeconds,
-                                            &kResidentBytes,
-                                            &kVirtualBytes,
-                                            &kOpenFds,
-                                            &kMaxFds,
-                                            &kStartTime};
+inline constexpr const MetricDef* kAll[] = {
+    &kBuildInfo,     &kProbeUp,          &kProbeState,         &kProbeHook,
+    &kProbeEvents,   &kProbeEventsLost,  &kProbeDecodeErrors,  &kProbeHandlerSeconds,
+    &kBpfRunSeconds, &kBpfRuns,          &kBpfMapEntries,      &kBpfMapMaxEntries,
+    &kSeries,        &kSeriesRefused,    &kLabelValuesChanged, &kScrapeDuration,
+    &kConfigReloads, &kLogLinesLost,     &kTableEntries,       &kTableMaxEntries,
+    &kTableRefused,  &kUnknownProcesses, &kHttpConnections,    &kHttpRequests,
+    &kHttpUnserved,  &kCpuSeconds,       &kResidentBytes,      &kVirtualBytes,
+    &kOpenFds,       &kMaxFds,           &kStartTime};
 
 [[nodiscard]] constexpr std::span<const MetricDef* const> self_metrics() {
   return kAll;
