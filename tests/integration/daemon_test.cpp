@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -12,13 +14,18 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <set>
+#include <sstream>
 #include <thread>
+#include <utility>
 
 #include "tarsier/livekit.h"
 
@@ -90,6 +97,8 @@ TEST_F(DaemonTest, FirstScrapeSaysWhatMachineThisIs) {
   EXPECT_TRUE(scrape.has("tarsier_processes"));
   EXPECT_EQ(http(daemon.metrics_address(), "GET", "/healthz").status, 200);
   EXPECT_EQ(http(daemon.metrics_address(), "GET", "/readyz").status, 200);
+  EXPECT_TRUE(daemon.becomes_at_least("tarsier_http_requests_total",
+                                      {{"server", "http"}, {"code", "2xx"}}, 3));
 }
 
 TEST_F(DaemonTest, StopsInOrderWithinTwoSecondsAndLeavesNothing) {
@@ -301,8 +310,142 @@ TEST_F(DaemonTest, AMissingBtfIsAClearErrorAndCanBeDoneWithout) {
   EXPECT_TRUE(scrape.has("tarsier_probe_state_info", {{"probe", "tcp"}, {"state", "failed"}}));
 }
 
+// A daemon whose output nobody can read: found through its control socket.
+class MuteDaemon {
+ public:
+  // `prepare` runs in the daemon's process before its program.
+  explicit MuteDaemon(const std::function<void()>& prepare) {
+    std::string pattern = testing::TempDir() + "/tarsier-mute-XXXXXX";
+    directory_ = ::mkdtemp(pattern.data());
+    const std::string socket = directory_ + "/control.sock";
+    pid_ = ::fork();
+    if (pid_ == 0) {
+      prepare();
+      ::execl(std::getenv("TARSIER_BIN"), "tarsier", "run", "--listen", "127.0.0.1:0", "--api",
+              "127.0.0.1:0", "--socket", socket.c_str(), nullptr);
+      ::_exit(126);
+    }
+    const auto deadline = std::chrono::steady_clock::now() + live::kDeadline;
+    while (metrics_.empty() && std::chrono::steady_clock::now() < deadline) {
+      const std::string status = http(socket, "GET", "/api/v1/status").body;
+      const auto at = status.find("127.0.0.1:");
+      if (status.find("\"ready\": true") != std::string::npos && at != std::string::npos) {
+        metrics_ = status.substr(at, status.find('"', at) - at);
+      } else {
+        ::usleep(20'000);
+      }
+    }
+  }
+  ~MuteDaemon() {
+    if (pid_ > 0) stop();
+    std::filesystem::remove_all(directory_);
+  }
+  MuteDaemon(const MuteDaemon&) = delete;
+  MuteDaemon& operator=(const MuteDaemon&) = delete;
+
+  [[nodiscard]] const std::string& metrics_address() const { return metrics_; }
+  [[nodiscard]] live::Scrape scrape() const {
+    return live::Scrape(http(metrics_, "GET", "/metrics").body);
+  }
+  int stop() {
+    ::kill(pid_, SIGTERM);
+    int status = 0;
+    ::waitpid(std::exchange(pid_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+
+ private:
+  std::string directory_, metrics_;
+  pid_t pid_ = -1;
+};
+
+bool counts_lost_lines(const MuteDaemon& daemon) {
+  const auto deadline = std::chrono::steady_clock::now() + live::kDeadline;
+  while (std::chrono::steady_clock::now() < deadline) {
+    if (daemon.scrape().sum("tarsier_log_lines_lost_total", {{"reason", "write"}}) > 0) return true;
+    ::usleep(20'000);
+  }
+  return false;
+}
+
 TEST_F(DaemonTest, ClosedOutputDoesNotStopIt) {
   EXPECT_EQ(run({"metrics"}, true).code, 0);
+  MuteDaemon daemon([] {
+    ::close(STDIN_FILENO);
+    ::close(STDOUT_FILENO);
+    ::close(STDERR_FILENO);
+  });
+  ASSERT_NE(daemon.metrics_address(), "");
+  EXPECT_EQ(daemon.scrape().sum("tarsier_probe_up", {{"probe", "tcp"}}), 1);
+  EXPECT_TRUE(counts_lost_lines(daemon));
+  EXPECT_EQ(daemon.stop(), 0);
+}
+
+// A log on a full disk loses its lines, and a token that cannot be kept closes the API; the numbers
+// go on.
+TEST_F(DaemonTest, AFullDiskCostsLinesAndNotNumbers) {
+  const bool ours = ::mkdir("/run/tarsier", 0755) == 0;
+  ASSERT_TRUE(ours || errno == EEXIST);
+  MuteDaemon daemon([] {
+    // Only this process sees the small file system.
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("", "/", "", MS_REC | MS_PRIVATE, "") != 0 ||
+        ::mount("none", "/run/tarsier", "tmpfs", 0, "size=8k") != 0) {
+      ::_exit(125);
+    }
+    const std::string page(4096, 'x');
+    const int filler = ::open("/run/tarsier/filler", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    while (::write(filler, page.data(), page.size()) > 0) {
+    }
+    const int log = ::open("/run/tarsier/log", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ::dup2(log, STDERR_FILENO);
+  });
+  ASSERT_NE(daemon.metrics_address(), "");
+  EXPECT_EQ(daemon.scrape().sum("tarsier_probe_up", {{"probe", "tcp"}}), 1);
+  EXPECT_TRUE(counts_lost_lines(daemon));
+  EXPECT_EQ(daemon.stop(), 0);
+  if (ours) ::rmdir("/run/tarsier");
+}
+
+// The walk of the hierarchy is bounded work before the first scrape, and no reason not to start.
+TEST_F(DaemonTest, AHundredThousandCgroupsAreNoTrouble) {
+  namespace fs = std::filesystem;
+  constexpr int kSlices = 317, kScopes = 317;  // 100,806 with their parents
+  const fs::path root = testing::TempDir() + "/tarsier-cgroups-" + std::to_string(::getpid());
+  // The hierarchy as the machine has it, with as many directories in place of the real ones.
+  fs::path mount;
+  std::ifstream mounts("/proc/self/mountinfo");
+  for (std::string line; std::getline(mounts, line);) {
+    std::istringstream fields(line);
+    std::string word, type;
+    for (int i = 0; i < 5; ++i) fields >> word;
+    if (word.find(' ') != std::string::npos) continue;
+    while (fields >> type && type != "-") {
+    }
+    fields >> type;
+    const bool memory = type == "cgroup" && word.find("memory") != std::string::npos;
+    if (memory || (type == "cgroup2" && mount.empty())) mount = word;
+  }
+  ASSERT_FALSE(mount.empty()) << "this machine has no cgroups";
+  const fs::path hierarchy = root.string() + mount.string();
+  fs::create_directories(hierarchy);
+  fs::create_directory_symlink("/proc", root / "proc");
+  for (int slice = 0; slice < kSlices; ++slice) {
+    const fs::path parent = hierarchy / ("pod" + std::to_string(slice) + ".slice");
+    fs::create_directory(parent);
+    for (int scope = 0; scope < kScopes; ++scope) {
+      fs::create_directory(parent / ("docker-" + std::to_string(scope) + ".scope"));
+    }
+  }
+  {
+    const Daemon daemon({"--set", "node.root=" + root.string()});
+    EXPECT_TRUE(daemon.becomes_at_least("tarsier_table_entries", {{"table", "cgroups"}},
+                                        kSlices * kScopes));
+    const live::Scrape scrape = daemon.scrape();
+    EXPECT_EQ(scrape.sum("tarsier_table_refused_total", {{"table", "cgroups"}}), 0);
+    EXPECT_EQ(scrape.sum("tarsier_probe_up", {{"probe", "tcp"}}), 1);
+    EXPECT_LT(scrape.sum("process_resident_memory_bytes"), 100e6);
+  }
+  fs::remove_all(root);
 }
 
 TEST_F(DaemonTest, DoctorSpeaksJson) {
