@@ -14,6 +14,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <vector>
 
@@ -359,6 +360,44 @@ TEST_F(TcpLive, SeesConnectionsThatWereOpenBefore) {
   ::close(listener.fd);
   EXPECT_TRUE(late.becomes("tarsier_tcp_connections_active", client, 0));
   EXPECT_TRUE(late.becomes("tarsier_tcp_connections_closed_total", client, 1));
+}
+
+// Sets the wall clock, and at the end to where it would be.
+class WallClock {
+ public:
+  WallClock() : offset_s_(now(CLOCK_REALTIME) - now(CLOCK_BOOTTIME)) {}
+  ~WallClock() { (void)step(0); }
+  WallClock(const WallClock&) = delete;
+  WallClock& operator=(const WallClock&) = delete;
+  // So far off what it was; false: not allowed.
+  [[nodiscard]] bool step(long seconds) const {
+    const timespec time{now(CLOCK_BOOTTIME) + offset_s_ + seconds, 0};
+    return ::clock_settime(CLOCK_REALTIME, &time) == 0;
+  }
+
+ private:
+  static long now(clockid_t clock) {
+    timespec time{};
+    ::clock_gettime(clock, &time);
+    return time.tv_sec;
+  }
+  long offset_s_;
+};
+
+TEST_F(TcpLive, AStepOfTheWallClockChangesNoNumber) {
+  if (std::getenv("TARSIER_VM") == nullptr) {
+    GTEST_SKIP() << "sets the clock of the machine, hence only in a virtual one";
+  }
+  const double started = daemon_->scrape().sum("process_start_time_seconds");
+  const WallClock clock;
+  ASSERT_TRUE(clock.step(3'600));
+  expect_exchanges(Family::v4, "tlahead", 13);
+  ASSERT_TRUE(clock.step(-86'400));
+  expect_exchanges(Family::v4, "tlback", 17);
+  const live::Scrape scrape = daemon_->scrape();
+  EXPECT_EQ(scrape.sum("tarsier_tcp_connections_opened_total", {{"comm", "tlahead-c"}}), 13)
+      << "a series of before the step is gone";
+  EXPECT_EQ(scrape.sum("process_start_time_seconds"), started);
 }
 
 TEST_F(TcpLive, LosesNothingAtManyShortConnections) {
