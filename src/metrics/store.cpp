@@ -94,29 +94,29 @@ void Slots::clear(std::uint32_t slot) {
   free_.push_back(slot);
 }
 
-void Index::place(std::uint64_t hash, Node& node) {
-  std::size_t i = hash & mask();
-  while (entries_[i].node != nullptr) i = (i + 1) & mask();
-  entries_[i] = {hash, &node};
+void Index::place(const Entry& entry) {
+  std::size_t i = entry.hash & mask();
+  while (entries_[i].slot != kEmpty) i = (i + 1) & mask();
+  entries_[i] = entry;
 }
 
-void Index::insert(std::uint64_t hash, Node& node) {
+void Index::insert(std::uint64_t hash, const Node& node) {
   if (8 * (used_ + 1) > 7 * entries_.size()) {
     std::vector<Entry> old(std::max<std::size_t>(16, 2 * entries_.size()));
     old.swap(entries_);
     for (const Entry& entry : old) {
-      if (entry.node != nullptr) place(entry.hash, *entry.node);
+      if (entry.slot != kEmpty) place(entry);
     }
   }
-  place(hash, node);
+  place({static_cast<std::uint32_t>(hash), node.slot});
   ++used_;
 }
 
 void Index::erase(std::uint64_t hash, const Node& node) {
-  std::size_t hole = hash & mask();
-  while (entries_[hole].node != &node) hole = (hole + 1) & mask();
+  std::size_t hole = static_cast<std::uint32_t>(hash) & mask();
+  while (entries_[hole].slot != node.slot) hole = (hole + 1) & mask();
   // Pull back what may stand in the hole, so that no search ends too early.
-  for (std::size_t i = (hole + 1) & mask(); entries_[i].node != nullptr; i = (i + 1) & mask()) {
+  for (std::size_t i = (hole + 1) & mask(); entries_[i].slot != kEmpty; i = (i + 1) & mask()) {
     const std::size_t home = entries_[i].hash & mask();
     if (((i - home) & mask()) >= ((i - hole) & mask())) {
       entries_[hole] = entries_[i];

@@ -127,29 +127,37 @@ class Slots {
   std::vector<std::uint32_t> free_;
 };
 
-// Finds a family's node by hash; open addressing, linear probing, for the writer only.
+// Finds a family's node by hash; open addressing, linear probing, for the writer only. Eight bytes
+// an entry: half of the hash, and the slot in place of a pointer. A node is in its slot as long as
+// it is in here.
 class Index {
  public:
+  explicit Index(const Slots& slots) : slots_(slots) {}
+
   template <class Same>
   [[nodiscard]] Node* find(std::uint64_t hash, const Same& same) const {
     if (entries_.empty()) return nullptr;
-    for (std::size_t i = hash & mask();; i = (i + 1) & mask()) {
+    const auto low = static_cast<std::uint32_t>(hash);
+    for (std::size_t i = low & mask();; i = (i + 1) & mask()) {
       const Entry& entry = entries_[i];
-      if (entry.node == nullptr) return nullptr;
-      if (entry.hash == hash && same(*entry.node)) return entry.node;
+      if (entry.slot == kEmpty) return nullptr;
+      if (entry.hash != low) continue;
+      if (Node* node = slots_.at(entry.slot); same(*node)) return node;
     }
   }
-  void insert(std::uint64_t hash, Node& node);
+  void insert(std::uint64_t hash, const Node& node);
   void erase(std::uint64_t hash, const Node& node);
 
  private:
+  static constexpr std::uint32_t kEmpty = 0xFFFFFFFF;
   struct Entry {
-    std::uint64_t hash = 0;
-    Node* node = nullptr;
+    std::uint32_t hash = 0;
+    std::uint32_t slot = kEmpty;
   };
   [[nodiscard]] std::size_t mask() const { return entries_.size() - 1; }
-  void place(std::uint64_t hash, Node& node);
+  void place(const Entry& entry);
 
+  const Slots& slots_;
   std::vector<Entry> entries_;  // a power of two
   std::size_t used_ = 0;
 };
@@ -188,7 +196,7 @@ struct Family {
 
   // For the writer.
   std::vector<const MetricDef*> owners;
-  Index index;
+  Index index{slots};
   std::size_t counted = 0;  // against the budget
   Node* overflow = nullptr;
 };
