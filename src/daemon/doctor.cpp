@@ -5,6 +5,7 @@
 #include <sys/capability.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
@@ -78,6 +79,20 @@ class Examination {
   std::vector<Finding> findings_;
 };
 
+// One tracepoint of a system call takes every system call of the machine off the kernel's short way
+// (SYSCALL_WORK_SYSCALL_TRACEPOINT is set for all tasks).
+constexpr std::string_view kSystemCallCost =
+    "hooks sit at system calls, for want of a better way: every system call of this machine is "
+    "slower for it, by 85 ns where we measured it (docs/overhead.md)";
+
+bool sits_at_system_calls(std::span<const Finding> findings) {
+  return std::ranges::any_of(findings, [](const Finding& finding) {
+    return std::ranges::any_of(finding.hooks, [](const kernel::HookState& hook) {
+      return hook.available && hook.target.starts_with("syscalls/");
+    });
+  });
+}
+
 Json json_of(const Finding& finding) {
   Json json;
   json["name"] = finding.spec->name;
@@ -144,7 +159,8 @@ void print_words(const Json& report) {
     fmt::print("missing       {}: it is needed to {}\n", str(capability, "name"),
                str(capability, "reason"));
   }
-  fmt::print("note          {}\n", str(report, "sys_admin"));
+  for (const Json& note : report["notes"])
+    fmt::print("note          {}\n", note.get<std::string>());
   for (const Json& probe : report["probes"]) {
     fmt::print("\n{} {}: {}\n", probe["service"].get<bool>() ? "service" : "probe",
                str(probe, "name"), str(probe, "state"));
@@ -184,7 +200,8 @@ int run_doctor(bool json, const std::string& config_path,
   report["kernel"] = kernel_json(*config, examination.bpf());
   report["cgroups"] = cgroups_json(host);
   report["capabilities"] = capabilities_json();
-  report["sys_admin"] = cost_without_sys_admin();
+  report["notes"] = Json::array({cost_without_sys_admin()});
+  if (sits_at_system_calls(examination.findings())) report["notes"].push_back(kSystemCallCost);
   report["probes"] = Json::array();
   bool ok = true;
   for (const Finding& finding : examination.findings()) {

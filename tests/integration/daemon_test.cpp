@@ -86,6 +86,17 @@ std::string temporary(const std::string& name, const std::string& content) {
   return path;
 }
 
+// The lines about TCP of one comm, as they stand there.
+std::string tcp_samples_of(const live::Scrape& scrape, const std::string& comm) {
+  std::istringstream lines(scrape.text());
+  std::string found;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("tarsier_tcp_") && line.find("comm=\"" + comm + "\"") != std::string::npos)
+      found += line + '\n';
+  }
+  return found;
+}
+
 TEST_F(DaemonTest, FirstScrapeSaysWhatMachineThisIs) {
   const Daemon daemon;
   const live::Scrape scrape = daemon.scrape();
@@ -279,6 +290,33 @@ TEST_F(DaemonTest, TenScrapersSeeTheSameAndNoCounterFalls) {
   }
   for (std::thread& scraper : scrapers) scraper.join();
   EXPECT_EQ(problems, 0);
+}
+
+TEST_F(DaemonTest, TenScrapersOfAQuietNodeGetEqualSamples) {
+  const Daemon daemon;
+  const std::string comm = "quiet-" + std::to_string(::getpid() % 10'000);
+  live::as(comm, [] {
+    for (int i = 0; i < 13; ++i) {
+      const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      sockaddr_in nobody{};
+      nobody.sin_family = AF_INET;
+      nobody.sin_port = htons(1);
+      nobody.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      (void)::connect(fd, reinterpret_cast<sockaddr*>(&nobody), sizeof nobody);
+      ::close(fd);
+    }
+  });
+  // Its connections do not move any more; its CPU time may, until the kernel has freed it.
+  ASSERT_TRUE(daemon.becomes("tarsier_tcp_connect_failures_total", {{"comm", comm}}, 13));
+  ASSERT_TRUE(daemon.becomes("tarsier_process_exits_total", {{"comm", comm}}, 1));
+  std::vector<std::string> seen(10);
+  std::vector<std::thread> scrapers;
+  for (std::string& one : seen) {
+    scrapers.emplace_back([&] { one = tcp_samples_of(daemon.scrape(), comm); });
+  }
+  for (std::thread& scraper : scrapers) scraper.join();
+  EXPECT_NE(seen[0].find("tarsier_tcp_connect_failures_total"), std::string::npos) << seen[0];
+  for (const std::string& one : seen) EXPECT_EQ(one, seen[0]);
 }
 
 TEST_F(DaemonTest, WithoutRightsItSaysSoAndExitsWithThree) {
