@@ -2,12 +2,11 @@
 /*
  * How the programs of a tracepoint are declared, so that no event of it is missed.
  *
- * Since "bpf: Prevent bpf program recursion for raw tracepoint probes" (6.1) the kernel skips a
- * program whose last run on this CPU has not ended. An interrupt in the middle of a run is enough:
- * the network's soft interrupts come with it. Since "tracing: Guard __DECLARE_TRACE() use of
- * __DO_TRACE_CALL() with SRCU-fast" (7.0) a run may be preempted, and all that other tasks do on
- * this CPU meanwhile is skipped: whole connections. Runs without interrupts (6.14) do not help,
- * because what waited comes at their end, still within the run.
+ * The kernel skips a program whose last run on this CPU has not ended, and counts it
+ * (recursion_misses in `bpftool prog`). An interrupt in the middle of a run is enough where the
+ * network's soft interrupts come with it, and so is another task where a run may be preempted. Seen
+ * on 7.2: the four changes of state of one connection in a row. Runs without interrupts
+ * (bpf_local_irq_save) were tried and did not help.
  *
  * Hence a second program at the same tracepoint, which does the work if the first one is in the
  * middle of another event. What both were skipped for, or what came before the first could say
