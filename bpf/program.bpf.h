@@ -5,7 +5,7 @@
  * The kernel skips a program whose last run on this CPU has not ended, and counts it
  * (recursion_misses in `bpftool prog`). An interrupt in the middle of a run is enough where the
  * network's soft interrupts come with it, and so is another task where a run may be preempted. Seen
- * on 7.2: the four changes of state of one connection in a row.
+ * on 7.2, where now and then a connection was missing.
  *
  * Hence a second program at the same tracepoint, which does the work if the first one is in the
  * middle of another event. What both were skipped for, or what came before the first could say
