@@ -22,6 +22,7 @@
 #include "integration/peer.h"
 #include "net/cri.h"
 #include "net/docker.h"
+#include "tarsier/livekit.h"
 
 namespace tarsier {
 namespace {
@@ -266,6 +267,34 @@ class Containerd : public Runtimes {
     ASSERT_EQ(imported.status, 0) << imported.output;
   }
 
+  // The whole daemon, from the hooks to /metrics: what runs in the container, and what is executed
+  // in it for a moment, carries the container's name.
+  void expect_daemon_names(const std::string& id, const std::string& name) {
+    const fs::path host = directory_.path("host");
+    fs::create_directories(host / "run/containerd");
+    for (const char* folder : {"proc", "sys", "etc"}) {
+      fs::create_directory_symlink(fs::path("/") / folder, host / folder);
+    }
+    fs::create_symlink(socket_, host / "run/containerd/containerd.sock");
+    const live::Daemon daemon({"--set", "node.root=" + host.string()});
+    EXPECT_TRUE(daemon.becomes("tarsier_processes", {{"comm", "sleep"}, {"container", name}}, 1));
+    EXPECT_TRUE(daemon.becomes("tarsier_container_info",
+                               {{"container", name}, {"image", std::string(kImage)}}, 1));
+    constexpr int kConnections = 7;
+    for (int i = 0; i < kConnections; ++i) {
+      const auto got = ctr({"-n", "k8s.io", "task", "exec", "--exec-id", "get" + std::to_string(i),
+                            id, "/bin/busybox", "wget", "-q", "-O", "/dev/null",
+                            "http://" + daemon.metrics_address() + "/healthz"});
+      EXPECT_EQ(got.status, 0) << got.output;
+    }
+    const live::Labels client{{"comm", "busybox"}, {"container", name}, {"role", "client"}};
+    EXPECT_TRUE(daemon.becomes("tarsier_tcp_connections_closed_total", client, kConnections));
+    EXPECT_EQ(daemon.scrape().sum("tarsier_tcp_connections_opened_total", client), kConnections);
+    EXPECT_EQ(daemon.scrape().sum("tarsier_process_execs_total",
+                                  {{"comm", "busybox"}, {"container", name}}),
+              kConnections);
+  }
+
   static constexpr std::string_view kImage = "tarsier.test/sleeper:1";
   std::string socket_ = directory_.path("c.sock");
   std::optional<Peer> containerd_;
@@ -306,6 +335,7 @@ TEST_F(Containerd, ACriContainerHasItsNameAndImage) {
   Node node(std::make_unique<Source<net::CriClient>>(socket_, enrich::Runtime::containerd));
   EXPECT_EQ(node.labels(container), "comm=sleep container=app");
   EXPECT_EQ(node.labels(sandbox), "comm=sleep container=POD");
+  expect_daemon_names(container, "app");
 
   raw.call("StopPodSandbox", field(1, sandbox));
   raw.call("RemovePodSandbox", field(1, sandbox));
