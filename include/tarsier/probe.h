@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // The probe interface: what a probe is, where it hooks, what it says. This, metric.h, records.h,
-// attach.h, options.h and result.h are all that a probe may include, next to bpf/*.h and its own
-// folder; testkit.h is for its tests.
+// attach.h, options.h, peer.h and result.h are all that a probe may include, next to bpf/*.h and
+// its own folder; testkit.h is for its tests.
 //
 // A probe never resolves a pid, never hears of containers, never formats text and never opens a
 // file of a process: the record carries its subject, the framework knows the rest.
@@ -21,6 +21,7 @@
 #include "tarsier/attach.h"
 #include "tarsier/metric.h"
 #include "tarsier/options.h"
+#include "tarsier/peer.h"
 #include "tarsier/records.h"
 #include "tarsier/result.h"
 
@@ -37,13 +38,20 @@ struct Subject {
   std::uint64_t start_ns =
       0;  // process: start of the group leader, CLOCK_BOOTTIME; 0: who has the tgid now
   std::uint64_t cgroup_id = 0;  // cgroup
+  std::uint32_t peer = 0;       // Peer::id: what it does towards one other side; 0: all it does
 
   [[nodiscard]] static constexpr Subject node() { return {}; }
   [[nodiscard]] static constexpr Subject process(std::uint32_t tgid, std::uint64_t start_ns) {
-    return {Type::process, tgid, start_ns, 0};
+    return {Type::process, tgid, start_ns, 0, 0};
   }
   [[nodiscard]] static constexpr Subject cgroup(std::uint64_t id) {
-    return {Type::cgroup, 0, 0, id};
+    return {Type::cgroup, 0, 0, id, 0};
+  }
+  // The same subject; its series carry the peer's name as well.
+  [[nodiscard]] constexpr Subject towards(Peer to) const {
+    Subject subject = *this;
+    subject.peer = to.id;
+    return subject;
   }
   friend constexpr bool operator==(const Subject&, const Subject&) = default;
 };
@@ -78,6 +86,10 @@ class Sink {
   virtual Series find(const MetricDef& metric, std::span<const std::string_view> labels) = 0;
 
   virtual void emit(const Record& record) = 0;
+
+  // Equal for subjects that share their series. What keeps series handles for a subject compares
+  // it: it is another number once the subject has another name.
+  [[nodiscard]] virtual std::uint64_t group() const = 0;
 };
 
 // Gives the sink of any subject. In on_event the subject is taken as it was at the record's time:
@@ -87,6 +99,13 @@ class Sinks {
   virtual ~Sinks() = default;
   virtual Sink& at(const Subject& subject) = 0;
   Sink& node() { return at(Subject::node()); }
+
+  // Whom the subject is connected to, for Subject::towards(). Also tells the framework who is at
+  // this end, so that the other end, if it is on this node, can be told. Ask when the connection
+  // opens and while the answer is not settled; about 1 µs.
+  virtual Peer peer(const Subject& subject, const Flow& flow) = 0;
+  // The connection is over: its addresses may soon be somebody else's.
+  virtual void disconnected(const Flow& flow) = 0;
 };
 
 // The probe's own BPF maps: kernel-side aggregates come up this way, verdicts and filters go down.

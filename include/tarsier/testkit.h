@@ -36,7 +36,7 @@ inline std::string number(double value) {
 
 // Keeps all series by metric, labels and subject. Gauges show the last value of the subject,
 // histograms "count/sum". Handles work and never go stale, unless make_stale() is called.
-class CaptureSinks final : public Sinks {
+class CaptureSinks : public Sinks {
  public:
   Sink& at(const Subject& subject) override {
     for (One& one : sinks_) {
@@ -45,8 +45,16 @@ class CaptureSinks final : public Sinks {
     return sinks_.emplace_back(*this, subject);
   }
 
+  // The peer of a flow is known by the port of its remote end, or of its local one for a server.
+  Peer peer(const Subject&, const Flow& flow) override {
+    return {flow.side == Flow::Side::server ? flow.local.port : flow.remote.port, settled};
+  }
+  void disconnected(const Flow&) override { ++disconnections; }
+  bool settled = true;  // what peer() answers from now on
+  int disconnections = 0;
+
   // One line per series, sorted: name{label="value"} value @subject, where the subject is "node",
-  // the tgid of a process or "cgroup:ID".
+  // the tgid of a process or "cgroup:ID", followed by ">ID" of its peer where it has one.
   [[nodiscard]] std::string text() const {
     std::string all;
     for (const auto& [key, series] : series_) {
@@ -99,14 +107,19 @@ class CaptureSinks final : public Sinks {
     }
     void emit(const Record& record) override { kit_.records_.push_back(record); }
 
+    [[nodiscard]] std::uint64_t group() const override {
+      return (std::uint64_t{subject.peer} << 32U) + subject.tgid + subject.start_ns;
+    }
+
     Subject subject;
 
    private:
     [[nodiscard]] std::string subject_text() const {
-      if (subject.type == Subject::Type::process) return std::to_string(subject.tgid);
+      const std::string peer = subject.peer == 0 ? "" : ">" + std::to_string(subject.peer);
+      if (subject.type == Subject::Type::process) return std::to_string(subject.tgid) + peer;
       if (subject.type == Subject::Type::cgroup)
-        return "cgroup:" + std::to_string(subject.cgroup_id);
-      return "node";
+        return "cgroup:" + std::to_string(subject.cgroup_id) + peer;
+      return "node" + peer;
     }
     CaptureSinks& kit_;
   };

@@ -93,18 +93,21 @@ class Connections {
       return std::hash<std::uint64_t>()(id.sock ^ (id.opened_ns * 0x9E3779B97F4A7C15ULL));
     }
   };
+  // Sink::group() of the owner towards its peer, and the role.
   struct GroupKey {
-    std::uint64_t start_ns = 0;
-    std::uint32_t tgid = 0;
+    std::uint64_t group = 0;
     std::uint8_t role = ROLE_UNKNOWN;
     friend auto operator<=>(const GroupKey&, const GroupKey&) = default;
   };
-  // The series of one owner in one role, held by the connections that refer to it.
+  // The series of one kind of owner in one role, held by the connections that refer to it.
   struct Group {
     std::size_t connections = 0;
     Series opened, closed, active, sent, received, retransmits, rtt;
   };
   struct Connection {
+    Subject owner;  // towards the peer
+    Flow flow;
+    bool settled = false;  // the peer has the best name that it can get
     GroupKey group;
     Group* held = nullptr;
     std::uint64_t sent_bytes = 0, received_bytes = 0;
@@ -113,12 +116,12 @@ class Connections {
     std::uint32_t round = 0;  // the last one that sampled it
   };
 
-  static GroupKey group_of(const tcp_record& record);
   Connection& follow(const tcp_record& record, Sinks& sinks);
+  Sink& sink_of(Connection& connection, const tcp_record& record, Sinks& sinks);
   void update(Connection& connection, const tcp_record& record, bool last, Sinks& sinks);
-  void close(Connection& connection, Sinks& sinks);
-  void join(Connection& connection, const GroupKey& key, Sinks& sinks);
-  void leave(Connection& connection, Sinks& sinks);
+  void close(Connection& connection, Sink& sink, Sinks& sinks);
+  void join(Connection& connection, const GroupKey& key, Sink& sink);
+  void leave(Connection& connection, Sink& sink);
   void on_failed(const tcp_record& record, Sinks& sinks);
   void on_reset(const tcp_record& record, Sinks& sinks);
 

@@ -29,6 +29,7 @@ struct {
 /* A thread inside connect(). What fails before or within the call has only its return value. */
 struct connecting {
 	__u64 sock; /* set when the sock entered SYN_SENT during the call */
+	const void *address; /* the caller's, in user memory, where the hook has no other */
 	__s32 fd; /* where the hook has no sock */
 	__u32 undecided; /* went back to CLOSE without an error of the socket's own */
 };
@@ -77,6 +78,11 @@ static __always_inline void fill_identity(struct tcp_record *record, const void 
 	record->established_ns = entry->established_ns;
 	record->role = entry->role;
 	record->flags = entry->flags;
+	record->netns = entry->netns;
+	record->local_port = entry->local_port;
+	record->remote_port = entry->remote_port;
+	__builtin_memcpy(record->local_address, entry->local_address, 16);
+	__builtin_memcpy(record->remote_address, entry->remote_address, 16);
 }
 
 static __always_inline void emit(const void *sk, const struct tarsier_socket *entry, __u16 type,
@@ -140,12 +146,13 @@ static __always_inline int on_state(const struct sock *sk, int old_state, int ne
 TRACEPOINT_PROGRAMS(state, inet_sock_set_state, on_state(sk, old_state, new_state),
 		    const struct sock *sk, int old_state, int new_state)
 
-static __always_inline int on_connect_enter(int fd)
+static __always_inline int on_connect_enter(int fd, const void *address)
 {
 	__u32 tid = (__u32)bpf_get_current_pid_tgid();
 	struct connecting call = {};
 
 	call.fd = fd;
+	call.address = address;
 	if (bpf_map_update_elem(&connecting, &tid, &call, BPF_ANY))
 		count_lost(LOST_MAP_FULL);
 	return 0;
@@ -158,7 +165,39 @@ static __always_inline bool is_failure(long result)
 	       result != -EINTR && result != -ERESTARTSYS;
 }
 
-static __always_inline int on_connect_exit(const struct sock *sk, long result)
+/* The beginnings of sockaddr_in and sockaddr_in6: family, port, then the address. */
+struct remote_address {
+	__u16 family;
+	__be16 port;
+	__be32 ipv4_or_flow;
+	__u8 ipv6[16];
+};
+
+/* Whom the call wanted: the sock of a call that failed early may not say. */
+static __always_inline void fill_remote(struct tarsier_socket *socket, const void *address, bool user)
+{
+	struct remote_address remote = {};
+	long error;
+
+	/* sockaddr_in has 16 bytes, which may end where the next page is missing. */
+	if (user)
+		error = bpf_probe_read_user(&remote, 16, address);
+	else
+		error = bpf_probe_read_kernel(&remote, 16, address);
+	if (error)
+		return;
+	socket->remote_port = bpf_ntohs(remote.port);
+	if (remote.family == TARSIER_AF_INET) {
+		map_ipv4(socket->remote_address, remote.ipv4_or_flow);
+	} else if (remote.family == TARSIER_AF_INET6) {
+		if (user)
+			bpf_probe_read_user(socket->remote_address, 16, address + 8);
+		else
+			bpf_probe_read_kernel(socket->remote_address, 16, address + 8);
+	}
+}
+
+static __always_inline int on_connect_exit(const struct sock *sk, const void *address, long result)
 {
 	__u32 tid = (__u32)bpf_get_current_pid_tgid();
 	struct connecting *call = bpf_map_lookup_elem(&connecting, &tid);
@@ -180,6 +219,8 @@ static __always_inline int on_connect_exit(const struct sock *sk, long result)
 	nobody.opened_ns = bpf_ktime_get_boot_ns();
 	nobody.owner_tgid = (__u32)(bpf_get_current_pid_tgid() >> 32);
 	nobody.owner_start_ns = process_start_ns((struct task_struct *)bpf_get_current_task());
+	nobody.netns = sock_netns(sk);
+	fill_remote(&nobody, address ? address : made.address, !address);
 	emit(sk, &nobody, TCP_FAILED, (__u32)-result);
 	return 0;
 }
@@ -188,26 +229,26 @@ static __always_inline int on_connect_exit(const struct sock *sk, long result)
 SEC("fentry/inet_stream_connect")
 int BPF_PROG(connect_fentry, struct socket *socket)
 {
-	return on_connect_enter(-1);
+	return on_connect_enter(-1, 0);
 }
 
 SEC("fexit/inet_stream_connect")
 int BPF_PROG(connect_fexit, struct socket *socket, struct sockaddr *address, int length, int flags,
 	     int result)
 {
-	return on_connect_exit(BPF_CORE_READ(socket, sk), result);
+	return on_connect_exit(BPF_CORE_READ(socket, sk), address, result);
 }
 
 SEC("tp/syscalls/sys_enter_connect")
 int connect_enter(struct trace_event_raw_sys_enter *ctx)
 {
-	return on_connect_enter((int)ctx->args[0]);
+	return on_connect_enter((int)ctx->args[0], (const void *)ctx->args[1]);
 }
 
 SEC("tp/syscalls/sys_exit_connect")
 int connect_exit(struct trace_event_raw_sys_exit *ctx)
 {
-	return on_connect_exit(0, ctx->ret);
+	return on_connect_exit(0, 0, ctx->ret);
 }
 
 static __always_inline int on_reset(const void *sk, __u16 type)

@@ -27,12 +27,17 @@ struct tcp_record {
   __u64 sent_bytes;     /* payload handed to the network, without repetitions */
   __u64 received_bytes; /* payload in order, without the FIN */
   __u32 retransmitted_segments;
-  __u32 srtt_us; /* 0: no measurement yet */
-  __u8 role;     /* enum tarsier_role */
-  __u8 flags;    /* enum tarsier_socket_flags */
+  __u32 srtt_us;    /* 0: no measurement yet */
+  __u8 role;        /* enum tarsier_role */
+  __u8 flags;       /* enum tarsier_socket_flags */
+  __u16 local_port; /* ports in host byte order */
+  __u32 error;      /* TCP_FAILED: errno, 0: given up by the caller */
+  __u32 netns;
+  __u16 remote_port;
   __u16 reserved;
-  __u32 error; /* TCP_FAILED: errno, 0: given up by the caller */
+  __u8 local_address[16]; /* IPv4 as ::ffff:a.b.c.d; all zero: not known */
+  __u8 remote_address[16];
 };
-WIRE_SIZE(struct tcp_record, 80);
+WIRE_SIZE(struct tcp_record, 120);
 
 #endif

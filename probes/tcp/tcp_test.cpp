@@ -203,5 +203,61 @@ TEST_F(TcpTest, ShortAndUnknownRecordsAreRefused) {
   EXPECT_EQ(sinks_.text(), "");
 }
 
+// CaptureSinks calls a server by the port that it serves.
+TEST_F(TcpTest, EachSeriesIsTowardsItsPeer) {
+  tcp_record opened = record(TCP_OPENED);
+  opened.remote_port = 443;
+  feed(opened);
+  tcp_record closed = opened;
+  closed.header.type = TCP_CLOSED;
+  closed.sent_bytes = 1009;
+  closed.srtt_us = 250;
+  feed(closed);
+  EXPECT_EQ(sinks_.text(),
+            "tarsier_tcp_connect_duration_seconds{role=\"client\"} 1/0.003 @42>443\n"
+            "tarsier_tcp_connections_active{role=\"client\"} 0 @42>443\n"
+            "tarsier_tcp_connections_closed_total{role=\"client\"} 1 @42>443\n"
+            "tarsier_tcp_connections_opened_total{role=\"client\"} 1 @42>443\n"
+            "tarsier_tcp_received_bytes_total{role=\"client\"} 0 @42>443\n"
+            "tarsier_tcp_retransmits_total{role=\"client\"} 0 @42>443\n"
+            "tarsier_tcp_rtt_seconds{role=\"client\"} 1/0.00025 @42>443\n"
+            "tarsier_tcp_sent_bytes_total{role=\"client\"} 1009 @42>443");
+  EXPECT_EQ(sinks_.disconnections, 1);
+}
+
+TEST_F(TcpTest, AConnectionGoesOnUnderTheNameThatItsPeerGets) {
+  class Renaming final : public CaptureSinks {
+   public:
+    Peer peer(const Subject&, const Flow&) override { return {++asked, asked > 1}; }
+    std::uint32_t asked = 0;
+  } sinks;
+  tcp_record sample = record(TCP_SAMPLE);
+  sample.flags = SOCKET_PREEXISTING;
+  const auto look = [&](std::uint64_t sent) {
+    sample.sent_bytes = sent;
+    ASSERT_TRUE(probe_->on_event(bytes_of(sample), sinks));
+  };
+  const auto active = [&](const std::string& peer) {
+    return sinks.value("tarsier_tcp_connections_active{role=\"client\"}", "42>" + peer);
+  };
+  look(0);  // asks twice: on finding the connection and on looking at it
+  EXPECT_EQ(active("1"), 0);
+  EXPECT_EQ(active("2"), 1);
+  look(7);
+  look(11);
+  EXPECT_EQ(sinks.asked, 2U) << "settled, it is not asked about again";
+  EXPECT_EQ(sinks.value("tarsier_tcp_sent_bytes_total{role=\"client\"}", "42>2"), 11);
+}
+
+TEST_F(TcpTest, AFailedCallNamesWhoWasCalled) {
+  tcp_record failed = record(TCP_FAILED);
+  failed.remote_port = 5432;
+  failed.error = ECONNREFUSED;
+  feed(failed);
+  EXPECT_EQ(sinks_.text(),
+            "tarsier_tcp_connect_failures_total{role=\"client\",reason=\"refused\"} 1 @42>5432");
+  EXPECT_EQ(sinks_.disconnections, 1) << "nobody is at that address any longer";
+}
+
 }  // namespace
 }  // namespace tarsier

@@ -84,6 +84,7 @@ struct Config {
     bool container = true;
     bool kubernetes = true;
     std::vector<std::string> k8s_pod_labels;
+    std::map<std::string, std::string> fixed;
     bool peer = true;
     Dialect dialect = Dialect::short_names;
   } labels;

@@ -50,6 +50,7 @@ process = ["comm", "unit"]
 container = false
 kubernetes = false
 k8s_pod_labels = ["app.kubernetes.io/name"]
+fixed = { team = "shop" }
 peer = false
 dialect = "otel"
 [targets]
@@ -98,7 +99,8 @@ constexpr std::string_view kFullJson = R"({
   "users": {"alice": "$6$saltsalt$0123456789abcdef0123456789"}},
 "api": {"listen": "127.0.0.1:1", "socket": "off", "auth": "none", "token_file": "/t"},
 "labels": {"process": ["comm", "unit"], "container": false, "kubernetes": false,
-  "k8s_pod_labels": ["app.kubernetes.io/name"], "peer": false, "dialect": "otel"},
+  "k8s_pod_labels": ["app.kubernetes.io/name"], "fixed": {"team": "shop"}, "peer": false,
+  "dialect": "otel"},
 "targets": {"self": true, "payload": false,
   "include": [{"comm": "nginx|java.*"},
               {"namespace": "shop", "label": {"app": "cart"}, "pid": [7, 8]}],
@@ -186,7 +188,7 @@ TEST(Config, EveryKeyOfTheFullFileDiffersFromItsDefault) {
             "node.name! node.labels! node.root! daemon.without_bpf! kernel.btf! log.level "
             "log.format http.listen! http.tls_cert! http.tls_key! http.users! api.listen! "
             "api.socket! api.auth! api.token_file! labels.process! labels.container! "
-            "labels.kubernetes! labels.k8s_pod_labels! labels.peer! labels.dialect! "
+            "labels.kubernetes! labels.k8s_pod_labels! labels.fixed! labels.peer! labels.dialect! "
             "targets.include targets.exclude targets.self targets.payload limits.series "
             "limits.series_per_metric limits.stale_after limits.memory! limits.cpu "
             "kubernetes.source! kubernetes.kubeconfig! kubernetes.node_name! "

@@ -137,6 +137,9 @@ constexpr Field kFields[] = {
      "Labels of pods that series carry as label_NAME, as in "
      "[\"app.kubernetes.io/name\"].",
      in<&C::labels, &C::Labels::k8s_pod_labels>(), any(F::pod_label), Effect::restart, 16},
+    {"labels", "fixed",
+     "Labels that every series of a process, container or pod carries, as in { team = \"shop\" }.",
+     in<&C::labels, &C::Labels::fixed>(), any(F::label_value), Effect::restart, 16, F::label_name},
     {"labels", "peer", "Whether series of connections and requests name the other side.",
      in<&C::labels, &C::Labels::peer>(), any(F::boolean), Effect::restart},
     {"labels", "dialect",

@@ -17,7 +17,7 @@ const std::vector<const MetricDef*>& framework_metrics() {
   static const std::vector<const MetricDef*> kAll = [] {
     const auto self = metrics::self::self_metrics();
     std::vector<const MetricDef*> all(self.begin(), self.end());
-    for (const MetricDef* metric : subject_metrics()) all.push_back(metric);
+    for (const MetricDef* metric : inventory_metrics()) all.push_back(metric);
     return all;
   }();
   return kAll;

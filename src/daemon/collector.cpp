@@ -159,6 +159,7 @@ void Collector::round() {
   for (RunningProbe* probe : probes_) {
     if (probe->tick_period_ns != 0 && now >= probe->next_tick_ns) tick(*probe, now);
   }
+  subjects_.poll_peers(now);
   if (now >= next_second_ns_) {
     next_second_ns_ = now + kSecondNs;
     watch_lifecycle_losses();

@@ -4,6 +4,11 @@
 #include <algorithm>
 
 namespace tarsier::daemon {
+namespace {
+
+constexpr std::uint64_t kUnobservedGroup = ~std::uint64_t{0};
+
+}  // namespace
 
 class SubjectSinks::SubjectSink final : public Sink {
  public:
@@ -34,6 +39,10 @@ class SubjectSinks::SubjectSink final : public Sink {
     if (target_.observed) owner_.stores_.add(owner_.probe_, target_.entity, record);
   }
 
+  std::uint64_t group() const override {
+    return target_.observed ? static_cast<std::uint64_t>(target_.entity) : kUnobservedGroup;
+  }
+
  private:
   SubjectSinks& owner_;
   Subject subject_;
@@ -62,6 +71,14 @@ Sink& SubjectSinks::at(const Subject& subject) {
   return sink;
 }
 
+Peer SubjectSinks::peer(const Subject& subject, const Flow& flow) {
+  return subjects_.peers().connect(subject, flow, now_ns_);
+}
+
+void SubjectSinks::disconnected(const Flow& flow) {
+  subjects_.peers().disconnected(flow, now_ns_);
+}
+
 void SubjectSinks::add_to(Contribution& contribution, double delta) {
   if (delta == 0 && contribution.series.valid()) return;
   if (contribution.series.add(delta)) return;
@@ -76,15 +93,17 @@ void SubjectSinks::contribute(const Subject& subject, const SubjectEntity& targe
   if (!target.alive) return;  // its contribution was taken back at its end
   auto& all = contributions_[{subject.tgid, subject.start_ns}];
   auto found = std::ranges::find_if(all, [&](const Contribution& one) {
-    return one.metric == &metric && std::ranges::equal(one.labels, labels);
+    return one.metric == &metric && one.peer == subject.peer &&
+           std::ranges::equal(one.labels, labels);
   });
   if (found == all.end()) {
-    all.push_back({&metric, target.entity, {labels.begin(), labels.end()}, {}, 0});
+    all.push_back({&metric, target.entity, subject.peer, {labels.begin(), labels.end()}, {}, 0});
+    peers_contribute_ |= subject.peer != 0;
     found = std::prev(all.end());
   } else if (found->entity != target.entity) {
     // It has another name now: the old group loses what the new one gains.
     add_to(*found, -found->value);
-    *found = {&metric, target.entity, std::move(found->labels), {}, 0};
+    *found = {&metric, target.entity, subject.peer, std::move(found->labels), {}, 0};
   }
   add_to(*found, value - found->value);
   found->value = value;
@@ -104,6 +123,15 @@ void SubjectSinks::on_entity_named(std::uint32_t tgid, std::uint64_t start_ns,
   if (found == contributions_.end()) return;
   for (Contribution& contribution : found->second) {
     if (contribution.entity == before) contribution.entity = after;
+  }
+}
+
+void SubjectSinks::on_edge_named(metrics::EntityId before, metrics::EntityId after) {
+  if (!peers_contribute_) return;
+  for (auto& [key, all] : contributions_) {
+    for (Contribution& contribution : all) {
+      if (contribution.entity == before) contribution.entity = after;
+    }
   }
 }
 

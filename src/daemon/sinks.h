@@ -25,11 +25,14 @@ class SubjectSinks final : public Sinks, public Subjects::Observer {
   // they were at time_ns.
   void begin(std::string_view probe, std::uint64_t time_ns, std::uint64_t now_ns);
   Sink& at(const Subject& subject) override;
+  Peer peer(const Subject& subject, const Flow& flow) override;
+  void disconnected(const Flow& flow) override;
 
   // What the process contributed to gauges is taken back.
   void on_process_end(std::uint32_t tgid, std::uint64_t start_ns) override;
   void on_entity_named(std::uint32_t tgid, std::uint64_t start_ns, metrics::EntityId before,
                        metrics::EntityId after) override;
+  void on_edge_named(metrics::EntityId before, metrics::EntityId after) override;
   // The probe stopped: its contributions are forgotten together with its families.
   void forget_metrics(std::span<const MetricDef* const> metrics);
 
@@ -50,6 +53,7 @@ class SubjectSinks final : public Sinks, public Subjects::Observer {
   struct Contribution {
     const MetricDef* metric;
     metrics::EntityId entity;
+    std::uint32_t peer;
     std::vector<std::string> labels;
     Series series;
     double value = 0;
@@ -71,6 +75,7 @@ class SubjectSinks final : public Sinks, public Subjects::Observer {
   std::atomic<std::uint64_t> discarded_counts_[1] = {};
   Cell discarded_;
   std::unordered_map<ProcessKey, std::vector<Contribution>, ProcessKeyHash> contributions_;
+  bool peers_contribute_ = false;  // some contribution was made towards a peer
 };
 
 }  // namespace tarsier::daemon

@@ -10,17 +10,13 @@
 namespace tarsier::daemon {
 namespace {
 
-// How often ended processes and removed cgroups are looked for.
-constexpr std::uint64_t kExpireNs = 1'000'000'000;
+constexpr std::uint64_t kSecondNs = 1'000'000'000;
+// How often processes without a name that they should have are looked at again.
+constexpr std::uint64_t kUnnamedNs = enrich::kNegativeNs;
 // Stands in ProcessVersion::identity for a process that [targets] leaves out.
 // No entity has this id; the highest one is the registry's own "no room".
 constexpr std::uint32_t kLeftOut = std::numeric_limits<std::uint32_t>::max() - 1;
 constexpr std::string_view kOwnComm = "tarsier";
-
-constexpr auto kContainerInfo =
-    gauge("tarsier_container_info",
-          "A container that runs processes here: its name, short id, image and runtime; always 1.",
-          Unit::none, false);
 
 enrich::Comm comm_of(const lifecycle_process& record) {
   enrich::Comm comm;
@@ -41,17 +37,18 @@ enrich::LabelChoice choice_of(const config::Config& config) {
   choice.unit = wants(labels.process, "unit");
   choice.container = labels.container;
   choice.kubernetes = labels.kubernetes;
+  choice.pod_labels = labels.k8s_pod_labels;
+  for (const auto& [name, value] : labels.fixed) choice.fixed.push_back({name, value});
   choice.dialect = labels.dialect == config::Dialect::otel ? enrich::Dialect::otel
                                                            : enrich::Dialect::short_names;
   return choice;
 }
 
-}  // namespace
-
-std::span<const MetricDef* const> subject_metrics() {
-  static constexpr const MetricDef* kAll[] = {&kContainerInfo};
-  return kAll;
+metrics::EntityId entity_of(metrics::Registry& registry, const std::vector<enrich::Label>& labels) {
+  return registry.entity(metric_labels(labels));
 }
+
+}  // namespace
 
 Subjects::Subjects(const Parts& parts)
     : host_(parts.host),
@@ -59,9 +56,10 @@ Subjects::Subjects(const Parts& parts)
       cgroups_(parts.cgroups),
       resolver_(parts.resolver),
       containers_(parts.resolver),
-      enricher_(parts.host, parts.cgroups, containers_, {}),
+      enricher_(parts.host, parts.cgroups, containers_, pods_, {}),
+      inventory_(registry_),
+      peers_(registry_, with_own_sources(parts.peer_sources)),
       self_tgid_(parts.self_tgid) {
-  (void)registry_.add_family(kContainerInfo);
   processes_.set_on_gone([this](const enrich::Process&, const enrich::ProcessVersion& version) {
     if (version.state != enrich::LabelState::none && version.identity != kLeftOut) {
       registry_.release(metrics::EntityId{version.identity});
@@ -75,8 +73,9 @@ Status Subjects::configure(const config::Config& config) {
   rules_ = std::move(*rules);
   has_rules_ = !config.targets.include.empty() || !config.targets.exclude.empty();
   observe_self_ = config.targets.self;
-  choice_ = choice_of(config);
-  enricher_.set_choice(choice_);
+  enricher_.set_choice(choice_of(config));
+  inventory_.set_choice(choice_of(config));
+  peers_.enable(config.labels.peer);
   return {};
 }
 
@@ -137,7 +136,16 @@ void Subjects::finish_snapshot(std::uint64_t taken_ns) {
 }
 
 SubjectEntity Subjects::find(const Subject& subject, std::uint64_t time_ns, std::uint64_t now_ns) {
-  if (subject.type != Subject::Type::process) return {};
+  SubjectEntity found;
+  if (subject.type == Subject::Type::process) found = find_process(subject, time_ns, now_ns);
+  if (subject.peer != 0 && found.observed) {
+    found.entity = peers_.entity(found.entity, subject.peer, now_ns);
+  }
+  return found;
+}
+
+SubjectEntity Subjects::find_process(const Subject& subject, std::uint64_t time_ns,
+                                     std::uint64_t now_ns) {
   enrich::Process* process = processes_.find(subject.tgid, subject.start_ns);
   enrich::ProcessVersion* version =
       process == nullptr ? nullptr : processes_.at(subject.tgid, subject.start_ns, time_ns);
@@ -155,117 +163,187 @@ SubjectEntity Subjects::find(const Subject& subject, std::uint64_t time_ns, std:
   return found;
 }
 
-metrics::EntityId Subjects::entity_of(const std::vector<enrich::Label>& labels) {
-  std::vector<metrics::Label> converted;
-  converted.reserve(labels.size());
-  for (const enrich::Label& label : labels) converted.push_back({label.name, label.value});
-  return registry_.entity(converted);
-}
-
 // The first look at a version: its entity, or kLeftOut.
 metrics::EntityId Subjects::name(enrich::Process& process, enrich::ProcessVersion& version,
                                  std::uint64_t now_ns) {
-  if (!observes(process, version)) {
+  if (is_own(process, version) && !observe_self_) {
     version.state = enrich::LabelState::resolved;
     return metrics::EntityId{kLeftOut};
   }
+  OwnFacts own = has_rules_ ? own_facts(process.tgid) : OwnFacts{};
   const enrich::Identity identity = enricher_.identify(process, version, now_ns);
-  if (identity.complete) return entity_of(identity.labels);
-  pending_.push_back({process.tgid, process.start_ns, version.since_ns});
-  return registry_.pending_entity();
+  if (!identity.complete) {
+    pending_.push_back({process.tgid, process.start_ns, version.since_ns, std::move(own)});
+    return registry_.pending_entity();
+  }
+  if (!observes(process, version, own, now_ns)) return metrics::EntityId{kLeftOut};
+  return entity_of(registry_, identity.labels);
 }
 
-bool Subjects::observes(const enrich::Process& process, const enrich::ProcessVersion& version) {
-  const std::string_view comm = enrich::text_of(version.comm);
-  const bool own = process.tgid == self_tgid_ || comm == kOwnComm;
-  if (own && !observe_self_) return false;
+bool Subjects::is_own(const enrich::Process& process, const enrich::ProcessVersion& version) const {
+  return process.tgid == self_tgid_ || enrich::text_of(version.comm) == kOwnComm;
+}
+
+Subjects::OwnFacts Subjects::own_facts(std::uint32_t tgid) const {
+  OwnFacts own;
+  own.exe = enrich::read_exe(host_, tgid);
+  own.cmdline = host_.read("proc/" + std::to_string(tgid) + "/cmdline").value_or("");
+  while (own.cmdline.ends_with('\0')) own.cmdline.pop_back();
+  std::ranges::replace(own.cmdline, '\0', ' ');
+  return own;
+}
+
+bool Subjects::observes(const enrich::Process& process, const enrich::ProcessVersion& version,
+                        const OwnFacts& own, std::uint64_t now_ns) {
   if (!has_rules_) return true;
+  const enrich::Place place = enricher_.place_of(process, version, now_ns);
   config::TargetFacts facts;
-  facts.comm = comm;
+  facts.comm = enrich::text_of(version.comm);
   facts.pid = process.tgid;
-  facts.tarsier = own;
-  const std::string exe = enrich::read_exe(host_, process.tgid);
-  facts.exe = exe;
-  std::string cmdline =
-      host_.read("proc/" + std::to_string(process.tgid) + "/cmdline").value_or("");
-  while (cmdline.ends_with('\0')) cmdline.pop_back();
-  std::ranges::replace(cmdline, '\0', ' ');
-  facts.cmdline = cmdline;
-  const enrich::Cgroup* cgroup =
-      version.cgroup_id == 0 ? nullptr
-                             : cgroups_.find(version.cgroup_id, version.since_ns, process.tgid);
-  if (cgroup != nullptr) {
-    facts.cgroup = cgroup->path;
-    facts.unit = cgroup->info.unit;
-    facts.container_id = cgroup->info.container_id;
-    const enrich::Container* container =
-        cgroup->info.container_id.empty()
-            ? nullptr
-            : containers_.want(cgroup->info.container_id, cgroup->info.runtime, version.since_ns);
-    if (container != nullptr) {
-      facts.container = container->facts.name;
-      facts.image = container->facts.image;
+  facts.tarsier = is_own(process, version);
+  facts.exe = own.exe;
+  facts.cmdline = own.cmdline;
+  facts.cgroup = place.path;
+  if (place.cgroup != nullptr) {
+    facts.unit = place.cgroup->unit;
+    facts.container_id = place.cgroup->container_id;
+  }
+  std::string container;
+  if (place.cgroup != nullptr) container = enrich::container_name(place);
+  facts.container = container;
+  if (place.container != nullptr) facts.image = place.container->image;
+  std::vector<std::pair<std::string, std::string>> labels;
+  if (place.pod != nullptr) {
+    facts.pod = place.pod->name;
+    facts.pod_namespace = place.pod->namespace_name;
+    for (const enrich::Label& label : place.pod->labels) {
+      labels.emplace_back(label.name, label.value);
     }
   }
+  facts.labels = labels;
   return rules_.observes(facts);
 }
 
-void Subjects::retry_pending(std::uint64_t now_ns) {
-  std::erase_if(pending_, [&](const PendingVersion& waiting) {
-    enrich::Process* process = processes_.find(waiting.tgid, waiting.start_ns);
-    enrich::ProcessVersion* version =
-        processes_.at(waiting.tgid, waiting.start_ns, waiting.since_ns);
-    if (process == nullptr || version == nullptr || version->state != enrich::LabelState::pending) {
-      return true;  // forgotten meanwhile; on_gone gave the entity back
-    }
-    const enrich::Identity identity = enricher_.identify(*process, *version, now_ns);
-    if (!identity.complete) return false;
-    std::vector<metrics::Label> labels;
-    for (const enrich::Label& label : identity.labels) labels.push_back({label.name, label.value});
-    const metrics::EntityId before{version->identity};
-    const metrics::EntityId after = registry_.resolve(before, labels);
-    version->identity = static_cast<std::uint32_t>(after);
-    if (observer_ != nullptr) {
-      observer_->on_entity_named(waiting.tgid, waiting.start_ns, before, after);
-    }
+// false: it still waits.
+bool Subjects::retry(const PendingVersion& waiting, std::uint64_t now_ns) {
+  enrich::Process* process = processes_.find(waiting.tgid, waiting.start_ns);
+  enrich::ProcessVersion* version = processes_.at(waiting.tgid, waiting.start_ns, waiting.since_ns);
+  if (process == nullptr || version == nullptr || version->state != enrich::LabelState::pending) {
+    return true;  // forgotten meanwhile; on_gone gave the entity back
+  }
+  const enrich::Identity identity = enricher_.identify(*process, *version, now_ns);
+  if (!identity.complete) return false;
+  const metrics::EntityId before{version->identity};
+  if (!observes(*process, *version, waiting.own, now_ns)) {
+    registry_.discard(before);
+    version->identity = kLeftOut;
     return true;
+  }
+  const metrics::EntityId after = registry_.resolve(before, metric_labels(identity.labels));
+  version->identity = static_cast<std::uint32_t>(after);
+  peers_.on_entity_named(before, after);
+  if (observer_ != nullptr) {
+    observer_->on_entity_named(waiting.tgid, waiting.start_ns, before, after);
+  }
+  return true;
+}
+
+// Something else is known of where the process runs. What it counted stays where it is; from now on
+// it counts under its other name, as after an exec.
+void Subjects::relabel(enrich::Process& process, std::uint64_t now_ns) {
+  enrich::ProcessVersion& version = process.last();
+  if (version.state != enrich::LabelState::resolved) return;
+  if (is_own(process, version) && !observe_self_) return;
+  const enrich::Identity identity = enricher_.identify(process, version, now_ns);
+  const OwnFacts own = has_rules_ ? own_facts(process.tgid) : OwnFacts{};
+  const bool was_left_out = version.identity == kLeftOut;
+  const metrics::EntityId before{version.identity};
+  metrics::EntityId after{kLeftOut};
+  if (observes(process, version, own, now_ns)) after = entity_of(registry_, identity.labels);
+  version.identity = static_cast<std::uint32_t>(after);
+  if (!was_left_out) registry_.release(before);  // the reference of `after` took its place
+}
+
+void Subjects::relabel_changed(std::uint64_t now_ns) {
+  const bool unnamed_are_due = now_ns >= next_unnamed_ns_;
+  if (unnamed_are_due) next_unnamed_ns_ = now_ns + kUnnamedNs;
+  if (changed_.empty() && !unnamed_are_due) return;
+  processes_.each_live([&](enrich::Process& process) {
+    const enrich::ProcessVersion& version = process.last();
+    if (version.state != enrich::LabelState::resolved) return;
+    bool concerned = unnamed_are_due && !version.named;
+    if (!concerned && !changed_.empty()) {
+      const enrich::Cgroup* cgroup = cgroups_.known(version.cgroup_id);
+      concerned = cgroup != nullptr && (changed_.contains(cgroup->info.container_id) ||
+                                        changed_.contains(cgroup->info.pod_uid));
+    }
+    if (concerned) relabel(process, now_ns);
   });
+  changed_.clear();
+}
+
+void Subjects::put_pod(enrich::PodFacts pod) {
+  const std::string uid = pod.cgroup_uid.empty() ? pod.uid : pod.cgroup_uid;
+  std::vector<std::string> containers;
+  for (const enrich::PodContainer& container : pod.containers) containers.push_back(container.id);
+  inventory_.put(pod);
+  if (!pods_.put(std::move(pod))) return;
+  changed_.insert(uid);
+  for (std::string& id : containers) {
+    if (!id.empty()) changed_.insert(std::move(id));
+  }
+}
+
+std::optional<PeerSources::LocalName> Subjects::peer_name(const enrich::FlowOwner& owner,
+                                                          std::uint64_t now_ns) {
+  enrich::Process* process = processes_.find(owner.tgid, owner.start_ns);
+  if (process == nullptr) return std::nullopt;
+  enrich::PeerName name = enricher_.peer_name(*process, process->last(), now_ns);
+  return PeerSources::LocalName{std::move(name.name), std::move(name.namespace_name),
+                                name.complete};
+}
+
+PeerSources Subjects::with_own_sources(PeerSources sources) {
+  sources.pods = &pods_;
+  sources.cluster = &cluster_;
+  sources.process = [this](const enrich::FlowOwner& owner, std::uint64_t now_ns) {
+    return peer_name(owner, now_ns);
+  };
+  return sources;
 }
 
 void Subjects::poll(std::uint64_t now_ns) {
-  const bool more_is_known = !containers_.poll(now_ns).empty();
-  if (!pending_.empty()) retry_pending(now_ns);
-  if (more_is_known) refresh_container_info(now_ns);
-  if (now_ns < next_expire_ns_) return;
-  next_expire_ns_ = now_ns + kExpireNs;
-  processes_.expire(now_ns);
-  enricher_.expire(now_ns);
-  refresh_container_info(now_ns);
+  for (std::string& id : containers_.poll(now_ns)) {
+    if (const enrich::Container* container = containers_.find(id)) {
+      inventory_.put(*container, pods_.of_container(id));
+    }
+    changed_.insert(std::move(id));
+  }
+  if (!pending_.empty()) {
+    std::erase_if(pending_, [&](const PendingVersion& waiting) { return retry(waiting, now_ns); });
+  }
+  if (now_ns >= next_second_ns_) second(now_ns);
 }
 
-// One series per known container, on an entity of its own, so that it goes when the container goes.
-void Subjects::refresh_container_info(std::uint64_t) {
-  std::unordered_map<std::string, metrics::EntityId> gone;
-  gone.swap(container_info_);
-  containers_.each([&](const enrich::Container& container) {
-    if (container.state != enrich::ContainerState::known) return;
-    const std::string& id = container.facts.id;
-    if (const auto known = gone.find(id); known != gone.end()) {
-      container_info_.insert(gone.extract(known));
-    } else {
-      enrich::CgroupInfo cgroup;
-      cgroup.container_id = id;
-      container_info_[id] =
-          entity_of(enrich::container_info_labels(container.facts, cgroup, choice_.dialect));
-    }
-    registry_.record(kContainerInfo, container_info_[id], 1, {});
+void Subjects::poll_peers(std::uint64_t now_ns) {
+  peers_.poll(now_ns, [this](metrics::EntityId before, metrics::EntityId after) {
+    if (observer_ != nullptr) observer_->on_edge_named(before, after);
   });
-  for (const auto& [id, entity] : gone) registry_.release(entity);
+}
+
+void Subjects::second(std::uint64_t now_ns) {
+  next_second_ns_ = now_ns + kSecondNs;
+  processes_.expire(now_ns);
+  enricher_.expire(now_ns);
+  pods_.expire(now_ns);
+  relabel_changed(now_ns);
+  inventory_.refresh(containers_, pods_);
 }
 
 SubjectFigures Subjects::figures() const {
   const enrich::ProcessTable::Stats& processes = processes_.stats();
   const metrics::Stats registry = registry_.stats();
+  const PeerFigures peers = peers_.figures();
   return {.tables =
               {
                   {"processes", processes_.live(), processes_.limits().live, processes.refused},
@@ -274,8 +352,20 @@ SubjectFigures Subjects::figures() const {
                   {"cgroups", cgroups_.size(), cgroups_.limits().cgroups, cgroups_.stats().refused},
                   {"containers", containers_.size(), enrich::kMaxContainers,
                    containers_.stats().refused},
+                  {"pods", pods_.size(), enrich::kMaxPods, pods_.stats().refused},
+                  {"cluster_objects", cluster_.objects(), enrich::kMaxClusterObjects, 0},
+                  {"cluster_addresses", cluster_.addresses(), enrich::kMaxClusterAddresses,
+                   cluster_.stats().refused},
                   {"container_lookups", resolver_.queued(), enrich::kMaxQueue, resolver_.refused()},
                   {"entities", registry.entities, metrics::kMaxEntities, registry.entities_refused},
+                  {"peers", peers.peers, kMaxPeers, peers.peers_refused},
+                  {"external_peers", peers.external, kMaxExternalPeers, peers.external_refused},
+                  {"unsettled_peers", peers.aliases, kMaxAliases, peers.aliases_refused},
+                  {"edges", peers.edges, kMaxEdges, peers.edges_refused},
+                  {"local_clients", peers_.flows().clients(), enrich::kMaxLocalClients,
+                   peers_.flows().stats().clients_refused},
+                  {"local_servers", peers_.flows().servers(), enrich::kMaxLocalServers,
+                   peers_.flows().stats().servers_refused},
               },
           .unknown_processes = unknown_processes_};
 }

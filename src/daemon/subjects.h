@@ -7,15 +7,20 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
-#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/files.h"
 #include "config/config.h"
+#include "daemon/inventory.h"
+#include "daemon/peers.h"
 #include "enrich/cgroups.h"
+#include "enrich/cluster_names.h"
 #include "enrich/containers.h"
 #include "enrich/enricher.h"
+#include "enrich/pods.h"
 #include "enrich/processes.h"
 #include "enrich/resolver.h"
 #include "metrics/registry.h"
@@ -28,9 +33,6 @@ struct SubjectEntity {
   bool observed = true;  // false: the daemon itself, or left out by [targets]
   bool alive = true;     // false: the process has ended
 };
-
-// The families that are filled here: tarsier_container_info.
-[[nodiscard]] std::span<const MetricDef* const> subject_metrics();
 
 // How full a table is, for tarsier_table_*.
 struct TableFigures {
@@ -51,6 +53,8 @@ class Subjects {
     enrich::CgroupTable& cgroups;
     enrich::Resolver& resolver;
     std::uint32_t self_tgid = 0;
+    // Where names of peers come from beside the tables here: translate, may_be_translated, dns.
+    PeerSources peer_sources = {};
   };
   explicit Subjects(const Parts& parts);
   // Whoever keeps something for a process by its entity: told when the process ended, and when an
@@ -61,6 +65,8 @@ class Subjects {
     virtual void on_process_end(std::uint32_t tgid, std::uint64_t start_ns) = 0;
     virtual void on_entity_named(std::uint32_t tgid, std::uint64_t start_ns,
                                  metrics::EntityId before, metrics::EntityId after) = 0;
+    // The same for the entity of a subject towards a peer.
+    virtual void on_edge_named(metrics::EntityId before, metrics::EntityId after) = 0;
   };
   void set_observer(Observer* observer) { observer_ = observer; }
 
@@ -77,49 +83,78 @@ class Subjects {
     processes_.apply_snapshot(entries, taken_ns);
   }
 
-  // The subject as it was at time_ns.
+  // Pods of this node, told by Kubernetes. `expected`: somebody tells of them, so that what runs in
+  // a pod waits for its name.
+  void expect_pods(bool expected) { enricher_.expect_pods(expected); }
+  void put_pod(enrich::PodFacts pod);
+  void remove_pod(std::string_view uid, std::uint64_t now_ns) { pods_.remove(uid, now_ns); }
+  enrich::PodTable& pods() { return pods_; }
+  enrich::ClusterNames& cluster() { return cluster_; }
+  Peers& peers() { return peers_; }
+
+  // The subject as it was at time_ns, towards its peer.
   SubjectEntity find(const Subject& subject, std::uint64_t time_ns, std::uint64_t now_ns);
 
   // Takes answers of the runtimes, names what was pending long enough, forgets what ended. Cheap;
   // call it each round.
   void poll(std::uint64_t now_ns);
+  // The same for the peers; at the end of each round.
+  void poll_peers(std::uint64_t now_ns);
 
   [[nodiscard]] SubjectFigures figures() const;
   [[nodiscard]] const enrich::ProcessTable& processes() const { return processes_; }
   [[nodiscard]] const enrich::ContainerTable& containers() const { return containers_; }
 
  private:
+  // What only a living process tells of itself, read once where [targets] may ask for it.
+  struct OwnFacts {
+    std::string exe, cmdline;
+  };
   struct PendingVersion {
     std::uint32_t tgid;
     std::uint64_t start_ns;
     std::uint64_t since_ns;
+    OwnFacts own;
   };
 
+  SubjectEntity find_process(const Subject& subject, std::uint64_t time_ns, std::uint64_t now_ns);
   metrics::EntityId name(enrich::Process& process, enrich::ProcessVersion& version,
                          std::uint64_t now_ns);
-  [[nodiscard]] bool observes(const enrich::Process& process,
-                              const enrich::ProcessVersion& version);
-  void retry_pending(std::uint64_t now_ns);
-  void refresh_container_info(std::uint64_t now_ns);
-  metrics::EntityId entity_of(const std::vector<enrich::Label>& labels);
+  [[nodiscard]] bool is_own(const enrich::Process& process,
+                            const enrich::ProcessVersion& version) const;
+  [[nodiscard]] OwnFacts own_facts(std::uint32_t tgid) const;
+  [[nodiscard]] bool observes(const enrich::Process& process, const enrich::ProcessVersion& version,
+                              const OwnFacts& own, std::uint64_t now_ns);
+  bool retry(const PendingVersion& waiting, std::uint64_t now_ns);
+  void relabel(enrich::Process& process, std::uint64_t now_ns);
+  void relabel_changed(std::uint64_t now_ns);
+  void second(std::uint64_t now_ns);
+  std::optional<PeerSources::LocalName> peer_name(const enrich::FlowOwner& owner,
+                                                  std::uint64_t now_ns);
+  PeerSources with_own_sources(PeerSources sources);
 
   const base::HostFiles& host_;
   metrics::Registry& registry_;
   enrich::CgroupTable& cgroups_;
   enrich::Resolver& resolver_;
   enrich::ContainerTable containers_;
+  enrich::PodTable pods_;
+  enrich::ClusterNames cluster_;
   enrich::ProcessTable processes_;
   enrich::Enricher enricher_;
+  Inventory inventory_;
+  Peers peers_;
   std::uint32_t self_tgid_;
   config::TargetRules rules_;
   bool has_rules_ = false;
   bool observe_self_ = false;
-  enrich::LabelChoice choice_;
   Observer* observer_ = nullptr;
   std::vector<PendingVersion> pending_;
   std::vector<enrich::SnapshotEntry> snapshot_;
-  std::unordered_map<std::string, metrics::EntityId> container_info_;  // by container id
-  std::uint64_t next_expire_ns_ = 0;
+  // Containers (by id) and pods (by uid) about which something else is known now.
+  std::unordered_set<std::string> changed_;
+  std::uint64_t next_second_ns_ = 0;
+  std::uint64_t next_unnamed_ns_ = 0;
   std::uint64_t unknown_processes_ = 0;
 };
 

@@ -262,6 +262,11 @@ CgroupTable::Node* CgroupTable::look_for(std::uint64_t id, std::uint64_t now_ns,
   return nullptr;
 }
 
+const Cgroup* CgroupTable::known(std::uint64_t id) const {
+  const auto found = nodes_.find(id);
+  return found == nodes_.end() ? nullptr : found->second.asked.get();
+}
+
 const Cgroup* CgroupTable::find(std::uint64_t id, std::uint64_t now_ns, std::uint32_t tgid) {
   const auto found = nodes_.find(id);
   Node* node = found != nodes_.end() ? &found->second : look_for(id, now_ns, tgid);

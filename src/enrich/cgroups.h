@@ -84,6 +84,9 @@ class CgroupTable {
   // /proc/tgid/cgroup where tgid is not 0, then by a walk), each of these at a bounded rate.
   const Cgroup* find(std::uint64_t id, std::uint64_t now_ns, std::uint32_t tgid = 0);
 
+  // The same for one that find() has given before, without looking anywhere else.
+  [[nodiscard]] const Cgroup* known(std::uint64_t id) const;
+
   struct Gone {
     std::uint64_t id;
     std::string path;

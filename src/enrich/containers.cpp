@@ -83,6 +83,11 @@ void ContainerTable::take(const Answer& answer, std::uint64_t now_ns,
   changed.push_back(answer.id);
 }
 
+const Container* ContainerTable::find(std::string_view id) const {
+  const auto found = containers_.find(std::string(id));
+  return found == containers_.end() ? nullptr : &found->second;
+}
+
 void ContainerTable::forget(std::string_view id) {
   containers_.erase(std::string(id));
 }

@@ -51,6 +51,8 @@ class ContainerTable {
   // The container's cgroup is gone.
   void forget(std::string_view id);
 
+  // nullptr: not asked for, or gone.
+  [[nodiscard]] const Container* find(std::string_view id) const;
   template <class Visit>
   void each(Visit&& visit) const {
     for (const auto& [id, container] : containers_) visit(container);

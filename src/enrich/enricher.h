@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/files.h"
 #include "enrich/cgroups.h"
 #include "enrich/containers.h"
 #include "enrich/identity.h"
+#include "enrich/pods.h"
 #include "enrich/processes.h"
 
 namespace tarsier::enrich {
@@ -19,21 +21,53 @@ inline constexpr std::uint64_t kPendingNs = 1'000'000'000;
 
 struct Identity {
   std::vector<Label> labels;
-  bool complete = true;  // false: ask again; a container runtime has not answered yet
+  bool complete = true;  // false: ask again; a runtime or Kubernetes has not answered yet
+  bool named = true;     // false: the time to wait is over and something still has no name
+};
+
+// Where a process is, as far as anybody knows now.
+struct Place {
+  std::string_view path;  // of the cgroup
+  const CgroupInfo* cgroup = nullptr;
+  const ContainerFacts* container = nullptr;
+  const PodFacts* pod = nullptr;
+  PodFacts told_by_runtime;  // what `pod` points to where no pod source knows it
+  bool complete = true;      // false: more can be known in a moment
+  bool named = true;         // false: it is in a container or pod that has no name yet
+};
+// The container's name, or its short id where it has none (yet); empty outside of containers.
+[[nodiscard]] std::string container_name(const Place& place);
+
+// What others call a process that they talk to: its workload, pod, container or comm.
+struct PeerName {
+  std::string name;
+  std::string namespace_name;  // of a pod or service, else empty
+  bool complete = true;        // as in Identity
+  friend bool operator==(const PeerName&, const PeerName&) = default;
 };
 
 // Collector thread only. Owns no table, so that each can be tested and fed alone.
 class Enricher {
  public:
   Enricher(const base::HostFiles& host, CgroupTable& cgroups, ContainerTable& containers,
-           LabelChoice choice)
-      : host_(host), cgroups_(cgroups), containers_(containers), choice_(choice) {}
+           const PodTable& pods, LabelChoice choice)
+      : host_(host),
+        cgroups_(cgroups),
+        containers_(containers),
+        pods_(pods),
+        choice_(std::move(choice)) {}
 
-  void set_choice(const LabelChoice& choice) { choice_ = choice; }
+  void set_choice(LabelChoice choice) { choice_ = std::move(choice); }
+  // Whether somebody tells of the pods of this node: then what runs in a pod waits for it.
+  void expect_pods(bool expected) { pods_expected_ = expected; }
 
   // The labels of a version of a process. Writes version.state and pending_since_ns: complete, or
   // pending for kPendingNs, makes it resolved.
   Identity identify(const Process& process, ProcessVersion& version, std::uint64_t now_ns);
+  // Where it is; pointers are valid until a table changes.
+  Place place_of(const Process& process, const ProcessVersion& version, std::uint64_t now_ns);
+  // The process as others call it.
+  PeerName peer_name(const Process& process, const ProcessVersion& version, std::uint64_t now_ns);
   // The labels of a cgroup: container and unit only. `asked_since_ns`: when it was first asked for.
   Identity identify_cgroup(std::uint64_t cgroup_id, std::uint64_t asked_since_ns,
                            std::uint64_t now_ns);
@@ -41,13 +75,15 @@ class Enricher {
   void expire(std::uint64_t now_ns);
 
  private:
-  // Fills the cgroup's part of `facts`; false: more can be known in a moment.
-  bool look_up(std::uint64_t cgroup_id, std::uint32_t tgid, std::uint64_t now_ns,
-               SubjectFacts& facts);
+  void look_up(std::uint64_t cgroup_id, std::uint32_t tgid, std::uint64_t now_ns, Place& place);
+  void look_up_container(std::uint64_t now_ns, Place& place);
+  void look_up_pod(Place& place) const;
 
   const base::HostFiles& host_;
   CgroupTable& cgroups_;
   ContainerTable& containers_;
+  const PodTable& pods_;
+  bool pods_expected_ = false;
   LabelChoice choice_;
 };
 

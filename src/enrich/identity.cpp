@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "enrich/identity.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
+
+#include "enrich/address.h"
 
 namespace tarsier::enrich {
 namespace {
@@ -24,6 +28,19 @@ constexpr Names kPodContainer{"container", "k8s_container_name"};
 constexpr Names kContainerId{"container_id", "container_id"};
 constexpr Names kImage{"image", "container_image_name"};
 constexpr Names kRuntime{"runtime", "container_runtime"};
+constexpr Names kNamespace{"namespace", "k8s_namespace_name"};
+constexpr Names kPod{"pod", "k8s_pod_name"};
+constexpr Names kPodUid{"uid", "k8s_pod_uid"};
+constexpr Names kPodAddress{"pod_ip", "k8s_pod_ip"};
+constexpr Names kNode{"node", "k8s_node_name"};
+constexpr Names kHostNetwork{"host_network", "k8s_pod_host_network"};
+constexpr Names kWorkload{"workload", "k8s_workload_name"};
+constexpr Names kWorkloadKind{"workload_kind", "k8s_workload_kind"};
+constexpr Names kPodLabel{"label_", "k8s_pod_label_"};  // and the label's own name
+
+// The semantic conventions have an attribute for the name of each of these kinds.
+constexpr std::string_view kOtelWorkloads[] = {"Deployment", "StatefulSet", "DaemonSet",
+                                               "ReplicaSet", "Job",         "CronJob"};
 
 class Writer {
  public:
@@ -31,6 +48,10 @@ class Writer {
   void add(const Names& names, std::string_view value) {
     if (!value.empty()) labels_.push_back({std::string(names.in(dialect_)), std::string(value)});
   }
+  void add(std::string name, std::string_view value) {
+    if (!value.empty()) labels_.push_back({std::move(name), std::string(value)});
+  }
+  [[nodiscard]] Dialect dialect() const { return dialect_; }
   [[nodiscard]] std::vector<Label> take() && { return std::move(labels_); }
 
  private:
@@ -38,16 +59,48 @@ class Writer {
   std::vector<Label> labels_;
 };
 
-const Names& container_names(const CgroupInfo& cgroup) {
-  return cgroup.pod_uid.empty() ? kContainer : kPodContainer;
+void add_workload(const PodFacts& pod, Writer& writer) {
+  if (pod.workload.empty()) return;
+  const bool has_own_name =
+      std::ranges::find(kOtelWorkloads, pod.workload_kind) != std::end(kOtelWorkloads);
+  if (writer.dialect() == Dialect::otel && has_own_name) {
+    std::string kind = pod.workload_kind;
+    std::ranges::transform(kind, kind.begin(), [](char c) {
+      return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
+    writer.add("k8s_" + kind + "_name", pod.workload);
+    return;
+  }
+  writer.add(kWorkload, pod.workload);
+  writer.add(kWorkloadKind, pod.workload_kind);
 }
 
-std::string_view container_name(const CgroupInfo& cgroup, const ContainerFacts* facts) {
-  if (facts != nullptr && !facts->name.empty()) return facts->name;
-  return short_container_id(cgroup.container_id);
+void add_pod_labels(const PodFacts& pod, const LabelChoice& choice, Writer& writer) {
+  for (const std::string& wanted : choice.pod_labels) {
+    const auto found = std::ranges::find(pod.labels, wanted, &Label::name);
+    if (found == pod.labels.end()) continue;
+    writer.add(std::string(kPodLabel.in(choice.dialect)) + wanted, found->value);
+  }
 }
 
 }  // namespace
+
+std::string container_name(const SubjectFacts& facts) {
+  const std::string_view id = facts.cgroup->container_id;
+  if (facts.container != nullptr && !facts.container->name.empty()) return facts.container->name;
+  if (facts.pod != nullptr) {
+    for (const PodContainer& container : facts.pod->containers) {
+      if (container.id == id) return container.name;
+    }
+  }
+  return std::string(short_container_id(id));
+}
+
+bool same_labels(const PodFacts& one, const PodFacts& other) {
+  return one.name == other.name && one.namespace_name == other.namespace_name &&
+         one.workload == other.workload && one.workload_kind == other.workload_kind &&
+         one.labels == other.labels && one.containers == other.containers;
+}
 
 std::vector<Label> labels_of(const SubjectFacts& facts, const LabelChoice& choice) {
   Writer writer(choice.dialect);
@@ -56,26 +109,48 @@ std::vector<Label> labels_of(const SubjectFacts& facts, const LabelChoice& choic
   if (choice.exe) writer.add(kExe, facts.exe);
   if (facts.cgroup != nullptr) {
     const CgroupInfo& cgroup = *facts.cgroup;
+    const bool in_pod = facts.pod != nullptr || !cgroup.pod_uid.empty();
     if (choice.unit) writer.add(kUnit, cgroup.unit);
-    if (choice.container) {
-      writer.add(container_names(cgroup), container_name(cgroup, facts.container));
-    }
+    if (choice.container) writer.add(in_pod ? kPodContainer : kContainer, container_name(facts));
     if (choice.container_id) writer.add(kContainerId, short_container_id(cgroup.container_id));
     if (choice.image && facts.container != nullptr) writer.add(kImage, facts.container->image);
   }
-  std::vector<Label> labels = std::move(writer).take();
-  if (choice.kubernetes) labels.insert(labels.end(), facts.pod.begin(), facts.pod.end());
-  return labels;
+  if (choice.kubernetes && facts.pod != nullptr) {
+    writer.add(kNamespace, facts.pod->namespace_name);
+    writer.add(kPod, facts.pod->name);
+    add_workload(*facts.pod, writer);
+    add_pod_labels(*facts.pod, choice, writer);
+  }
+  for (const Label& label : choice.fixed) writer.add(label.name, label.value);
+  return std::move(writer).take();
 }
 
-std::vector<Label> container_info_labels(const ContainerFacts& facts, const CgroupInfo& cgroup,
+std::vector<Label> container_info_labels(const ContainerFacts& facts, const PodFacts* pod,
                                          Dialect dialect) {
   Writer writer(dialect);
-  writer.add(container_names(cgroup), container_name(cgroup, &facts));
-  writer.add(kContainerId, short_container_id(cgroup.container_id));
+  const std::string_view short_id = short_container_id(facts.id);
+  writer.add(pod != nullptr ? kPodContainer : kContainer,
+             facts.name.empty() ? short_id : std::string_view(facts.name));
+  writer.add(kContainerId, short_id);
   writer.add(kImage, facts.image);
-  const Runtime runtime = facts.runtime != Runtime::unknown ? facts.runtime : cgroup.runtime;
-  if (runtime != Runtime::unknown) writer.add(kRuntime, name_of(runtime));
+  if (facts.runtime != Runtime::unknown) writer.add(kRuntime, name_of(facts.runtime));
+  if (pod != nullptr) {
+    writer.add(kNamespace, pod->namespace_name);
+    writer.add(kPod, pod->name);
+  }
+  return std::move(writer).take();
+}
+
+std::vector<Label> pod_info_labels(const PodFacts& pod, const LabelChoice& choice) {
+  Writer writer(choice.dialect);
+  writer.add(kNamespace, pod.namespace_name);
+  writer.add(kPod, pod.name);
+  writer.add(kPodUid, pod.uid);
+  writer.add(kNode, pod.node);
+  add_workload(pod, writer);
+  if (!pod.addresses.empty()) writer.add(kPodAddress, format_address(pod.addresses.front()));
+  writer.add(kHostNetwork, pod.host_network ? "true" : "false");
+  add_pod_labels(pod, choice, writer);
   return std::move(writer).take();
 }
 

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "enrich/cgroup_path.h"
+#include "tarsier/peer.h"
 
 namespace tarsier::enrich {
 
@@ -29,7 +29,9 @@ struct LabelChoice {
   bool container = true;      // the name; container_id and image stand on tarsier_container_info
   bool container_id = false;  // 12 digits
   bool image = false;
-  bool kubernetes = true;  // lets the labels of a pod source through
+  bool kubernetes = true;                    // namespace, pod, workload, and the pod labels below
+  std::vector<std::string> pod_labels = {};  // shown as label_NAME
+  std::vector<Label> fixed = {};             // on every series, as they are
   Dialect dialect = Dialect::short_names;
 };
 
@@ -42,6 +44,29 @@ struct ContainerFacts {
   friend bool operator==(const ContainerFacts&, const ContainerFacts&) = default;
 };
 
+struct PodContainer {
+  std::string id;  // whole; empty: not started yet
+  std::string name;
+  std::string image;
+  std::uint64_t restarts = 0;  // since the pod exists
+  friend bool operator==(const PodContainer&, const PodContainer&) = default;
+};
+
+// What Kubernetes says about one pod.
+struct PodFacts {
+  std::string uid;         // as the API server knows it
+  std::string cgroup_uid;  // of a static pod, whose cgroup is called otherwise; else empty
+  std::string name, namespace_name, node;
+  std::string workload, workload_kind;  // who made it: "web", "Deployment"; empty: not known
+  std::vector<Label> labels;            // those that somebody asked for, by their own names
+  std::vector<Address> addresses;
+  std::vector<PodContainer> containers;
+  bool host_network = false;
+  friend bool operator==(const PodFacts&, const PodFacts&) = default;
+};
+// Whether the two look alike on a series.
+[[nodiscard]] bool same_labels(const PodFacts& one, const PodFacts& other);
+
 // All that is known about a subject. Empty fields are unknown or not asked for.
 struct SubjectFacts {
   std::string_view comm;
@@ -49,17 +74,23 @@ struct SubjectFacts {
   std::string_view exe;
   const CgroupInfo* cgroup = nullptr;
   const ContainerFacts* container = nullptr;
-  // Labels of a pod source, in the wanted dialect already; they come after the container's.
-  std::span<const Label> pod = {};
+  const PodFacts* pod = nullptr;
 };
 
-// Labels in a fixed order (comm, pid, exe, unit, container, container_id, image, pod), empty ones
-// left out. A container whose name is not known is called by its short id. Values are as the source
-// wrote them; the registry makes them valid UTF-8 of bounded length and counts that.
+// The name of the container that the facts are about, its short id where nobody knows a name; empty
+// outside of containers. facts.cgroup must be there.
+[[nodiscard]] std::string container_name(const SubjectFacts& facts);
+
+// Labels in a fixed order (process, container, pod, fixed ones), empty ones left out. A container
+// whose name is not known is called by its short id. Values are as the source wrote them; the
+// registry makes them valid UTF-8 of bounded length and counts that.
 [[nodiscard]] std::vector<Label> labels_of(const SubjectFacts& facts, const LabelChoice& choice);
 
-// The labels of tarsier_container_info: container, container_id, image, runtime.
+// The labels of tarsier_container_info: container, container_id, image, runtime, and of its pod
+// namespace and pod. `pod` may be null.
 [[nodiscard]] std::vector<Label> container_info_labels(const ContainerFacts& facts,
-                                                       const CgroupInfo& cgroup, Dialect dialect);
+                                                       const PodFacts* pod, Dialect dialect);
+// The labels of tarsier_pod_info: all that is known of the pod, its chosen labels included.
+[[nodiscard]] std::vector<Label> pod_info_labels(const PodFacts& pod, const LabelChoice& choice);
 
 }  // namespace tarsier::enrich

@@ -82,6 +82,8 @@ struct ProcessVersion {
   std::uint64_t pending_since_ns = 0;  // LabelState::pending: when the first question was asked
   std::uint32_t identity = 0;          // the caller's name for the label set (an EntityId)
   LabelState state = LabelState::none;
+  bool named =
+      true;  // the caller's too: false where it is shown without a name that it should have
 };
 
 inline constexpr std::size_t kMaxVersions = 4;

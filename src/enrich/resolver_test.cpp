@@ -406,7 +406,7 @@ class EnricherTest : public Containers {
  protected:
   void SetUp() override {
     Containers::SetUp();
-    enricher_.emplace(host_, cgroups_, *table_, LabelChoice{});
+    enricher_.emplace(host_, cgroups_, *table_, pods_, LabelChoice{});
     cgroups_.made(7, "/docker/" + kId, 0);
     processes_.on(ForkEvent{kSecond, 100, kSecond, 1, to_comm("nginx"), 7});
   }
@@ -424,6 +424,7 @@ class EnricherTest : public Containers {
   base::HostFiles host_{root_.path()};
   CgroupTable cgroups_{Hierarchy{2, "/none", "/", "", 0}, host_};
   ProcessTable processes_;
+  PodTable pods_;
   std::optional<Enricher> enricher_;
 };
 
@@ -465,8 +466,63 @@ TEST_F(EnricherTest, ACgroupAloneHasItsContainer) {
   EXPECT_EQ(identity.labels, (std::vector<Label>{{"container", "web"}}));
 }
 
+TEST_F(EnricherTest, APodSourceAloneNamesPodAndContainer) {
+  docker_->set([](Script& it) { it.failure = ErrorCode::unavailable; });
+  enricher_->expect_pods(true);
+  cgroups_.made(8, "/kubepods/pod5a2c3b1d-0f9e-4d8c-b7a6-123456789abc/" + kId, kSecond);
+  processes_.on(CgroupMoveEvent{kSecond, 100, kSecond, 8});
+  EXPECT_FALSE(identify(kSecond).complete);
+  PodFacts pod;
+  pod.uid = "5a2c3b1d-0f9e-4d8c-b7a6-123456789abc";
+  pod.name = "web-0";
+  pod.namespace_name = "shop";
+  pods_.put(pod);
+  EXPECT_FALSE(identify(kSecond + 1).complete) << "the container has no name yet";
+  pod.containers = {{kId, "nginx", "nginx:1.25", 0}};
+  pods_.put(pod);
+  const Identity identity = identify(kSecond + 2);
+  EXPECT_TRUE(identity.complete && identity.named);
+  EXPECT_EQ(
+      identity.labels,
+      (std::vector<Label>{
+          {"comm", "nginx"}, {"container", "nginx"}, {"namespace", "shop"}, {"pod", "web-0"}}));
+}
+
+TEST_F(EnricherTest, WhatIsNamelessAfterTheWaitSaysSo) {
+  docker_->set([](Script& it) { it.hangs = true; });
+  EXPECT_FALSE(identify(kSecond).named);
+  const Identity late = identify(2 * kSecond);
+  EXPECT_TRUE(late.complete);
+  EXPECT_FALSE(late.named);
+  EXPECT_FALSE(processes_.find(100, kSecond)->last().named);
+}
+
+TEST_F(EnricherTest, PeersCallAProcessByItsWorkloadThenItsPodThenItsContainerThenItself) {
+  const auto peer_name = [&] {
+    const Process* process = processes_.find(100, kSecond);
+    return enricher_->peer_name(*process, process->last(), kSecond);
+  };
+  docker_->set([](Script& it) { it.containers[kId] = {kId, "web", "nginx", Runtime::docker}; });
+  EXPECT_EQ(peer_name(), (PeerName{"3b5a1f0e9c8d", "", false}));
+  ASSERT_TRUE(becomes(kId, ContainerState::known, kSecond));
+  EXPECT_EQ(peer_name(), (PeerName{"web", "", true}));
+  PodFacts pod;
+  pod.uid = "u";
+  pod.name = "web-0";
+  pod.namespace_name = "shop";
+  pod.containers = {{kId, "nginx", "", 0}};
+  pods_.put(pod);
+  EXPECT_EQ(peer_name(), (PeerName{"web-0", "shop", true}));
+  pod.workload = "web";
+  pods_.put(pod);
+  EXPECT_EQ(peer_name(), (PeerName{"web", "shop", true}));
+  processes_.on(CgroupMoveEvent{kSecond, 100, kSecond, 8});
+  cgroups_.made(8, "/system.slice/nginx.service", kSecond);
+  EXPECT_EQ(peer_name(), (PeerName{"nginx", "", true}));
+}
+
 TEST_F(EnricherTest, AsksNobodyWhereNoNameIsWanted) {
-  enricher_->set_choice({.container = false, .container_id = true});
+  enricher_->set_choice({.container = false, .container_id = true, .kubernetes = false});
   EXPECT_TRUE(identify(kSecond).complete);
   EXPECT_EQ(table_->size(), 0U);
 }

@@ -22,6 +22,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -123,10 +124,17 @@ class Registry {
   // an equal entity exists the two are merged: values add up, handles of series that both had go
   // stale. Returns the survivor, to which the reference moved; `pending` must not be used again.
   EntityId resolve(EntityId pending, std::span<const Label> labels);
+  // The labels of an entity as they are shown; nothing for one that is pending or gone.
+  [[nodiscard]] std::optional<std::vector<Label>> labels_of(EntityId entity) const;
   // Gives one reference back. The last one: series stay until stale_after passed without an update,
   // then go, gauges that are not zero too. A pending entity is folded into the overflow series, so
   // that totals stay right: resolve it first.
   void release(EntityId entity);
+
+  // Gives one reference back; the last one takes all series of the entity with it at once. For what
+  // should not be shown, or not any longer: a pending entity that is not to be observed, an old
+  // name of something that has a new one.
+  void discard(EntityId entity);
 
   // The series of this entity and these label values, one for each label of the definition; an
   // empty value leaves the label out. Over budget: the family's overflow series (counter, histogram

@@ -133,6 +133,17 @@ EntityId Registry::resolve(EntityId pending, std::span<const Label> labels) {
   return survivor.id;
 }
 
+std::optional<std::vector<Label>> Registry::labels_of(EntityId id) const {
+  const Entity* entity = entity_of(id);
+  if (entity == nullptr || entity->pending) return std::nullopt;
+  std::vector<Label> labels;
+  std::string_view text = entity->text, name;
+  for (std::string value; next_label(text, name, value);) {
+    labels.push_back({std::string(name), value});
+  }
+  return labels;
+}
+
 // Nobody has these labels yet: the pending entity takes them itself.
 void Registry::show(detail::Entity& pending, std::string text) {
   pending.pending = false;
@@ -230,6 +241,21 @@ void Registry::release(EntityId id) {
   for (Node *node = entity->first, *next = nullptr; node != nullptr; node = next) {
     next = node->next;
     fold(*node, *refuse(*node->family, false).cell);
+    remove(*node);
+  }
+  retire_entity(*entity);
+  publish();
+}
+
+void Registry::discard(EntityId id) {
+  Entity* entity = entity_of(id);
+  if (entity == nullptr || id == EntityId::node) return;
+  if (entity->references > 1) {
+    --entity->references;
+    return;
+  }
+  for (Node *node = entity->first, *next = nullptr; node != nullptr; node = next) {
+    next = node->next;
     remove(*node);
   }
   retire_entity(*entity);

@@ -33,7 +33,7 @@ ONLY = {
     r"grpc(pp)?/|grpc\+\+": "net",
     r"toml\+\+/": "config",
 }
-PUBLIC = {"probe.h", "metric.h", "records.h", "attach.h", "options.h", "result.h", "testkit.h",
+PUBLIC = {"probe.h", "metric.h", "records.h", "attach.h", "options.h", "peer.h", "result.h", "testkit.h",
           "livekit.h", "probe_table.h"}
 QUOTED = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 ANGLED = re.compile(r'^\s*#\s*include\s+<([^>]+)>')

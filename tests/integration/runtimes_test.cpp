@@ -112,7 +112,8 @@ class Node {
   enrich::Resolver resolver_;
   enrich::ContainerTable containers_{resolver_};
   enrich::ProcessTable processes_;
-  enrich::Enricher enricher_{host_, cgroups_, containers_, enrich::LabelChoice{}};
+  enrich::PodTable pods_;
+  enrich::Enricher enricher_{host_, cgroups_, containers_, pods_, enrich::LabelChoice{}};
 };
 
 // Removes the cgroups that runc leaves behind, unless they were there before.

@@ -135,7 +135,7 @@ static __always_inline void insert(const struct sock *sk, struct tarsier_socket 
 		count_lost(LOST_MAP_FULL);
 }
 
-/* connect(): in the caller's context, before the local port is known. */
+/* connect(): in the caller's context, where the local port may not be known yet. */
 static __always_inline void on_connecting(const struct sock *sk)
 {
 	struct tarsier_socket entry = {};
@@ -143,7 +143,7 @@ static __always_inline void on_connecting(const struct sock *sk)
 	entry.opened_ns = bpf_ktime_get_boot_ns();
 	entry.role = ROLE_CLIENT;
 	own(&entry, (struct task_struct *)bpf_get_current_task());
-	entry.netns = sock_netns(sk);
+	fill_tuple(&entry, sk);
 	insert(sk, &entry, BPF_ANY);
 }
 
