@@ -2,59 +2,23 @@
 #include "net/cri.h"
 
 #include <fmt/format.h>
-#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/stat.h>
 
 #include <chrono>
-#include <optional>
+#include <tuple>
+#include <unordered_map>
 #include <utility>
 
-#include "base/log.h"
-#include "base/text.h"
-#include "net/cri.grpc.pb.h"
+#include "net/cri_channel.h"
+#include "net/cri_convert.h"
+#include "net/docker_json.h"
 
 namespace tarsier::net {
 namespace {
 
 namespace cri = runtime::v1;
 using Deadline = std::chrono::system_clock::time_point;
-
-constexpr int kMaxMessage = 16 << 20;  // what the kubelet takes
-constexpr std::size_t kMaxText = 512;
-constexpr std::size_t kMaxErrorText = 200;
-
-// gRPC writes to standard error by itself; its words are for developers.
-void log_of_grpc(gpr_log_func_args* line) {
-  base::log_debug("grpc: {}", line->message);
-}
-
-ErrorCode code_of(grpc::StatusCode code) {
-  switch (code) {
-    case grpc::NOT_FOUND: return ErrorCode::not_found;
-    case grpc::UNAVAILABLE:
-    case grpc::DEADLINE_EXCEEDED: return ErrorCode::unavailable;
-    case grpc::PERMISSION_DENIED:
-    case grpc::UNAUTHENTICATED: return ErrorCode::refused;
-    case grpc::RESOURCE_EXHAUSTED: return ErrorCode::limit_reached;
-    default: return ErrorCode::failed;
-  }
-}
-
-std::string fit(const std::string& text) {
-  return base::clean_utf8(text, kMaxText).text;
-}
-
-// The kubelet asks for images by their id; what the user wrote is elsewhere then.
-bool is_image_id(std::string_view image) {
-  return image.starts_with("sha256:") ||
-         (image.size() == 64 && image.find_first_not_of("0123456789abcdef") == image.npos);
-}
-
-std::string image_of(const cri::ImageSpec& spec, const std::string& reference) {
-  if (!spec.user_specified_image().empty()) return fit(spec.user_specified_image());
-  return fit(spec.image().empty() ? reference : spec.image());
-}
 
 // Which file a path names, so that a restarted runtime is recognised; 0: none.
 std::uint64_t identity_of(const std::string& path) {
@@ -73,6 +37,8 @@ struct CriClient::Impl {
   std::unique_ptr<cri::RuntimeService::Stub> stub;
   // A containerd that serves Docker alone has no CRI: it is not asked again until it restarts.
   std::uint64_t without_cri = 0;
+  // The image of each listed container that is listed by an image's id, with its digest.
+  std::unordered_map<std::string, std::pair<std::string, std::string>> images;
 
   [[nodiscard]] Deadline deadline() const {
     return std::chrono::system_clock::now() + std::chrono::milliseconds(timeout_ms);
@@ -92,21 +58,12 @@ struct CriClient::Impl {
   Result<RuntimeContainer> sandbox(std::string_view id, Deadline until);
   Status add_containers(std::vector<RuntimeContainer>& all, Deadline until);
   Status add_sandboxes(std::vector<RuntimeContainer>& all, Deadline until);
+  // Where the list has ids of images only, the status may have the name.
+  void name_images(std::vector<RuntimeContainer>& all, Deadline until);
 };
 
 cri::RuntimeService::Stub& CriClient::Impl::connected() {
-  if (stub == nullptr) {
-    ::gpr_set_log_function(&log_of_grpc);
-    grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(kMaxMessage);
-    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 500);
-    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);
-    // containerd checks the authority; a path as gRPC would send it is not a valid one.
-    arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
-    stub = cri::RuntimeService::NewStub(
-        grpc::CreateCustomChannel("unix:" + socket, grpc::InsecureChannelCredentials(), arguments));
-  }
+  if (stub == nullptr) stub = cri::RuntimeService::NewStub(cri_channel(socket));
   return *stub;
 }
 
@@ -125,23 +82,35 @@ Status CriClient::Impl::call(grpc::Status (cri::RuntimeService::Stub::*method)(g
     stub.reset();
     return fail(ErrorCode::not_found, fmt::format("{} on {}: there is no CRI v1", what, socket));
   }
-  const std::string words =
-      base::escape_control(base::clean_utf8(status.error_message(), kMaxErrorText).text);
-  return fail(code_of(status.error_code()), fmt::format("{} on {}: {}", what, socket, words));
+  return cri_error(status, fmt::format("{} on {}", what, socket));
 }
 
+// A verbose answer: the status alone names neither the sandbox nor, before containerd 1.7, the
+// limits.
 Result<RuntimeContainer> CriClient::Impl::container(std::string_view id, Deadline until) {
   cri::ContainerStatusRequest request;
   cri::ContainerStatusResponse response;
   request.set_container_id(std::string(id));
+  request.set_verbose(true);
   if (auto done = call(&cri::RuntimeService::Stub::ContainerStatus, request, response, until,
                        fmt::format("ask for container {}", id));
       !done) {
     return std::unexpected(std::move(done.error()));
   }
-  const cri::ContainerStatus& status = response.status();
-  return RuntimeContainer{std::string(id), fit(status.metadata().name()),
-                          image_of(status.image(), status.image_ref())};
+  RuntimeContainer container = from_status(response.status());
+  container.id = id;
+  if (const auto text = response.info().find("info"); text != response.info().end()) {
+    if (auto info = parse_cri_info(text->second)) {
+      container.sandbox_id = std::move(info->sandbox_id);
+      if (!container.complete) container.limits = info->limits;
+    }
+  }
+  container.complete = true;
+  if (container.pod == RuntimePod{} && !container.sandbox_id.empty()) {
+    // Whoever is not the kubelet writes no labels; the sandbox knows.
+    if (auto pod = sandbox(container.sandbox_id, until)) container.pod = std::move(pod->pod);
+  }
+  return container;
 }
 
 Result<RuntimeContainer> CriClient::Impl::sandbox(std::string_view id, Deadline until) {
@@ -153,26 +122,9 @@ Result<RuntimeContainer> CriClient::Impl::sandbox(std::string_view id, Deadline 
       !done) {
     return std::unexpected(std::move(done.error()));
   }
-  return RuntimeContainer{std::string(id), std::string(kSandboxName), ""};
-}
-
-Status CriClient::Impl::add_containers(std::vector<RuntimeContainer>& all, Deadline until) {
-  cri::ListContainersRequest request;
-  cri::ListContainersResponse response;
-  request.mutable_filter()->mutable_state()->set_state(cri::CONTAINER_RUNNING);
-  if (auto done = call(&cri::RuntimeService::Stub::ListContainers, request, response, until,
-                       "list the containers");
-      !done) {
-    return done;
-  }
-  for (const cri::Container& one : response.containers()) {
-    if (!is_container_id(one.id()) || all.size() >= kMaxListed) continue;
-    all.push_back({one.id(), fit(one.metadata().name()), image_of(one.image(), one.image_ref())});
-    if (!is_image_id(all.back().image)) continue;
-    // Where the list has ids only, the status may have the name. As far as the time reaches.
-    if (auto detail = container(one.id(), until)) all.back().image = std::move(detail->image);
-  }
-  return {};
+  RuntimeContainer container = from_status(response.status());
+  container.id = container.sandbox_id = id;
+  return container;
 }
 
 Status CriClient::Impl::add_sandboxes(std::vector<RuntimeContainer>& all, Deadline until) {
@@ -186,9 +138,53 @@ Status CriClient::Impl::add_sandboxes(std::vector<RuntimeContainer>& all, Deadli
   }
   for (const cri::PodSandbox& one : response.items()) {
     if (!is_container_id(one.id()) || all.size() >= kMaxListed) continue;
-    all.push_back({one.id(), std::string(kSandboxName), ""});
+    all.push_back(from_list(one));
   }
   return {};
+}
+
+Status CriClient::Impl::add_containers(std::vector<RuntimeContainer>& all, Deadline until) {
+  cri::ListContainersRequest request;
+  cri::ListContainersResponse response;
+  request.mutable_filter()->mutable_state()->set_state(cri::CONTAINER_RUNNING);
+  if (auto done = call(&cri::RuntimeService::Stub::ListContainers, request, response, until,
+                       "list the containers");
+      !done) {
+    return done;
+  }
+  std::unordered_map<std::string, RuntimePod> pods;
+  for (const RuntimeContainer& sandbox : all) pods.emplace(sandbox.id, sandbox.pod);
+  for (const cri::Container& one : response.containers()) {
+    if (!is_container_id(one.id()) || all.size() >= kMaxListed) continue;
+    RuntimeContainer container = from_list(one);
+    if (const auto pod = pods.find(container.sandbox_id); pod != pods.end()) {
+      container.pod = pod->second;
+    }
+    all.push_back(std::move(container));
+  }
+  name_images(all, until);
+  return {};
+}
+
+void CriClient::Impl::name_images(std::vector<RuntimeContainer>& all, Deadline until) {
+  auto before = std::exchange(images, {});
+  bool in_time = true;
+  for (RuntimeContainer& one : all) {
+    if (!is_image_id(one.image)) continue;
+    auto known = before.find(one.id);
+    if (known == before.end() && in_time) {
+      if (auto detail = container(one.id, until)) {
+        known = before.emplace(one.id, std::pair(detail->image, detail->image_digest)).first;
+        one = std::move(*detail);
+      } else {
+        // Gone meanwhile is no reason to stop; slowness is: the rest keep their ids for now.
+        in_time = detail.error().code == ErrorCode::not_found;
+      }
+    }
+    if (known == before.end()) continue;
+    std::tie(one.image, one.image_digest) = known->second;
+    images.insert(before.extract(known));
+  }
 }
 
 CriClient::CriClient(std::string socket, int timeout_ms) : impl_(std::make_unique<Impl>()) {
@@ -214,7 +210,8 @@ Result<CriVersion> CriClient::version() {
       !done) {
     return std::unexpected(std::move(done.error()));
   }
-  return CriVersion{fit(response.runtime_name()), fit(response.runtime_version())};
+  return CriVersion{fit_cri_text(response.runtime_name()),
+                    fit_cri_text(response.runtime_version())};
 }
 
 Result<std::vector<RuntimeContainer>> CriClient::list() {

@@ -37,7 +37,9 @@ class FakeRuntime final : public cri::RuntimeService::Service {
                               cri::ListPodSandboxResponse* response) override {
     if (hangs) return hang(context);
     EXPECT_EQ(request->filter().state().state(), cri::SANDBOX_READY);
-    response->add_items()->set_id("sandbox1");
+    auto* one = response->add_items();
+    one->set_id("sandbox1");
+    name(*one->mutable_metadata());
     return grpc::Status::OK;
   }
   grpc::Status ListContainers(grpc::ServerContext* context,
@@ -64,20 +66,68 @@ class FakeRuntime final : public cri::RuntimeService::Service {
                                cri::ContainerStatusResponse* response) override {
     if (hangs) return hang(context);
     if (request->container_id() != kId) return {grpc::NOT_FOUND, "no\nsuch container"};
-    auto* status = response->mutable_status();
-    status->set_id(kId);
-    status->mutable_metadata()->set_name("app");
-    status->mutable_image()->set_image("docker.io/library/app:2");
+    ++statuses;
+    EXPECT_TRUE(request->verbose());
+    describe(*response->mutable_status());
+    (*response->mutable_info())["info"] =
+        R"({"sandboxID":"sandbox1","pid":7,"runtimeSpec":{"linux":{"resources":{
+           "memory":{"limit":67108864},"cpu":{"shares":2,"quota":25000,"period":100000}}}}})";
     return grpc::Status::OK;
   }
   grpc::Status PodSandboxStatus(grpc::ServerContext*, const cri::PodSandboxStatusRequest* request,
                                 cri::PodSandboxStatusResponse* response) override {
     if (request->pod_sandbox_id() != "sandbox1") return {grpc::NOT_FOUND, "no such sandbox"};
     response->mutable_status()->set_id("sandbox1");
+    name(*response->mutable_status()->mutable_metadata());
     return grpc::Status::OK;
   }
+  // Tells of the start and the end of the container, of garbage, and then no more.
+  grpc::Status GetContainerEvents(
+      grpc::ServerContext* context, const cri::GetEventsRequest*,
+      grpc::ServerWriter<cri::ContainerEventResponse>* writer) override {
+    cri::ContainerEventResponse event;
+    event.set_container_id(kId);
+    event.set_created_at(25);
+    event.set_container_event_type(cri::CONTAINER_STARTED_EVENT);
+    event.mutable_pod_sandbox_status()->set_id("sandbox1");
+    name(*event.mutable_pod_sandbox_status()->mutable_metadata());
+    describe(*event.add_containers_statuses());
+    writer->Write(event);
+    event.set_container_id("../../evil");
+    writer->Write(event);
+    event.set_container_id(kId);
+    event.set_container_event_type(cri::CONTAINER_STOPPED_EVENT);
+    exited = true;
+    describe(*event.mutable_containers_statuses(0));
+    writer->Write(event);
+    return ends ? grpc::Status::OK : hang(context);
+  }
+  std::atomic<bool> exited{false}, ends{false};
+  std::atomic<int> statuses{0};
 
  private:
+  static void name(cri::PodSandboxMetadata& metadata) {
+    metadata.set_name("web-0");
+    metadata.set_namespace_("shop");
+    metadata.set_uid("uid-1");
+  }
+  void describe(cri::ContainerStatus& status) const {
+    status.set_id(kId);
+    status.mutable_metadata()->set_name("app");
+    status.mutable_metadata()->set_attempt(1);
+    status.mutable_image()->set_image("docker.io/library/app:2");
+    status.set_image_ref("docker.io/library/app@sha256:" + kId);
+    status.set_state(exited ? cri::CONTAINER_EXITED : cri::CONTAINER_RUNNING);
+    status.set_created_at(10);
+    status.set_started_at(20);
+    if (exited) {
+      status.set_finished_at(30);
+      status.set_exit_code(137);
+      status.set_reason("OOMKilled");
+    }
+    (*status.mutable_labels())["tier"] = "web";
+    (*status.mutable_labels())["io.cri-containerd.kind"] = "container";
+  }
   static grpc::Status hang(grpc::ServerContext* context) {
     while (!context->IsCancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
     return grpc::Status::CANCELLED;
@@ -87,6 +137,23 @@ class FakeRuntime final : public cri::RuntimeService::Service {
 class Cri : public testing::Test {
  protected:
   ~Cri() override { stop(); }
+  // What FakeRuntime says of its container.
+  static RuntimeContainer app() {
+    RuntimeContainer container;
+    container.id = kId;
+    container.name = "app";
+    container.image = "docker.io/library/app:2";
+    container.image_digest = "sha256:" + kId;
+    container.labels = {{"tier", "web"}};
+    container.sandbox_id = "sandbox1";
+    container.pod = {"uid-1", "web-0", "shop"};
+    container.created_ns = 10;
+    container.complete = true;
+    container.started_ns = 20;
+    container.restart_count = 1;
+    container.limits = {64 << 20, 0.25};
+    return container;
+  }
   void start(grpc::Service& service) {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("unix:" + path_, grpc::InsecureServerCredentials());
@@ -122,8 +189,30 @@ TEST_F(Cri, ListsContainersAndSandboxes) {
   CriClient client(path_);
   const auto list = client.list();
   ASSERT_TRUE(list) << list.error().message;
-  EXPECT_EQ(*list, (std::vector<RuntimeContainer>{{"sandbox1", "POD", ""},
-                                                  {kId, "app", "docker.io/library/app:2"}}));
+  ASSERT_EQ(list->size(), 2U);
+  RuntimeContainer sandbox;
+  sandbox.id = sandbox.sandbox_id = "sandbox1";
+  sandbox.name = "POD";
+  sandbox.pod = {"uid-1", "web-0", "shop"};
+  sandbox.complete = true;
+  EXPECT_EQ(list->at(0), sandbox);
+  EXPECT_EQ(list->at(1), app());
+  EXPECT_EQ(runtime_.statuses, 1);
+  ASSERT_TRUE(client.list());
+  EXPECT_EQ(runtime_.statuses, 1);  // the name of an image is asked for once
+}
+
+TEST_F(Cri, GetsAllFacts) {
+  start(runtime_);
+  CriClient client(path_);
+  const auto one = client.get(kId);
+  ASSERT_TRUE(one) << one.error().message;
+  EXPECT_EQ(*one, app());
+  runtime_.exited = true;
+  const auto ended = client.get(kId);
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(ended->state, RuntimeState::exited);
+  EXPECT_EQ(ended->exit, (RuntimeExit{137, "OOMKilled", 30}));
 }
 
 TEST_F(Cri, GetsOne) {
@@ -230,6 +319,81 @@ TEST_F(Cri, WhatItSaysIsBounded) {
   const auto huge = client.list();
   ASSERT_FALSE(huge);
   EXPECT_EQ(huge.error().code, ErrorCode::limit_reached) << huge.error().message;
+}
+
+// Waits until as many events are there, or the stream is over; at most 5 s.
+Status wait_for_events(RuntimeEvents& stream, std::vector<RuntimeEvent>& events,
+                       std::size_t count) {
+  const auto deadline = Clock::now() + std::chrono::seconds(5);
+  Status status;
+  while (status && events.size() < count && Clock::now() < deadline) {
+    status = stream.wait(100, events);
+  }
+  return status;
+}
+
+TEST_F(Cri, TellsWhatHappens) {
+  start(runtime_);
+  auto stream = CriClient(path_).watch();
+  ASSERT_TRUE(stream);
+  std::vector<RuntimeEvent> events;
+  const auto status = wait_for_events(**stream, events, 2);
+  ASSERT_TRUE(status) << status.error().message;
+  ASSERT_EQ(events.size(), 2U);
+  EXPECT_TRUE((*stream)->answered());
+  EXPECT_EQ(events[0].kind, RuntimeEvent::Kind::started);
+  EXPECT_EQ(events[0].time_ns, 25);
+  ASSERT_TRUE(events[0].container);
+  RuntimeContainer started = app();
+  started.limits = {};
+  started.complete = false;  // no resources in the status: get() is needed for them
+  EXPECT_EQ(*events[0].container, started);
+  EXPECT_EQ(events[1].kind, RuntimeEvent::Kind::ended);
+  EXPECT_EQ(events[1].exit_code, 137);
+  EXPECT_EQ(events[1].container->exit, (RuntimeExit{137, "OOMKilled", 30}));
+  EXPECT_EQ((*stream)->take_losses(), 1U);  // the event of "../../evil"
+  EXPECT_EQ((*stream)->take_losses(), 0U);
+  const auto begin = Clock::now();
+  stream->reset();  // while the runtime hangs
+  EXPECT_LT(Clock::now() - begin, std::chrono::milliseconds(500));
+}
+
+TEST_F(Cri, AStreamThatEndsIsAnError) {
+  runtime_.ends = true;
+  start(runtime_);
+  auto stream = CriClient(path_).watch();
+  std::vector<RuntimeEvent> events;
+  const auto status = wait_for_events(**stream, events, 3);
+  EXPECT_EQ(events.size(), 2U);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, ErrorCode::unavailable) << status.error().message;
+}
+
+TEST_F(Cri, ARuntimeWithoutEventsSaysSo) {
+  WithoutCri runtime;
+  start(runtime);
+  auto stream = CriClient(path_).watch();
+  std::vector<RuntimeEvent> events;
+  const auto status = wait_for_events(**stream, events, 1);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, ErrorCode::not_found) << status.error().message;
+  stream->reset();
+  stop();
+}
+
+TEST_F(Cri, NobodyToListenTo) {
+  std::vector<RuntimeEvent> events;
+  auto stream = CriClient(path_).watch();
+  const auto status = wait_for_events(**stream, events, 1);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, ErrorCode::unavailable) << status.error().message;
+  const TestServer mute(path_, [](Connection& connection) { connection.hang(); });
+  auto silent = CriClient(path_).watch();
+  EXPECT_TRUE((*silent)->wait(50, events));
+  EXPECT_FALSE((*silent)->answered());
+  const auto begin = Clock::now();
+  silent->reset();
+  EXPECT_LT(Clock::now() - begin, std::chrono::milliseconds(500));
 }
 
 }  // namespace

@@ -2,29 +2,23 @@
 // The Docker Engine API, which podman's service speaks too, over its UNIX socket.
 #pragma once
 
-#include <array>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "net/docker_json.h"
 #include "net/http_client.h"
 #include "net/runtime_container.h"
+#include "net/runtime_events.h"
 #include "tarsier/result.h"
 
 namespace tarsier::net {
 
 inline constexpr std::string_view kDockerSocket = "/var/run/docker.sock";
 inline constexpr std::string_view kPodmanSocket = "/run/podman/podman.sock";
-inline constexpr int kMaxJsonDepth = 64;
 
-// The answers of GET /containers/json and GET /containers/ID/json. Anything but what the API
-// promises (not JSON, other types, no id) is ErrorCode::invalid. Unknown members are skipped
-// without being kept, so memory is bounded by the text. A container of a pod is called by the name
-// in its label io.kubernetes.container.name. From a list, entries without an id are left out.
-[[nodiscard]] Result<std::vector<RuntimeContainer>> parse_docker_list(std::string_view json);
-[[nodiscard]] Result<RuntimeContainer> parse_docker_container(std::string_view json);
-
-// One thread at a time.
+// One thread at a time; present() and watch() are for any thread.
 class DockerClient {
  public:
   explicit DockerClient(std::string socket, int timeout_ms = kRuntimeTimeoutMs)
@@ -32,10 +26,12 @@ class DockerClient {
 
   [[nodiscard]] const std::string& socket() const { return socket_; }
   [[nodiscard]] bool present() const { return is_socket(socket_); }
-  // The containers that run.
+  // The containers that run, without what only get() tells.
   [[nodiscard]] Result<std::vector<RuntimeContainer>> list();
-  // not_found: the runtime answered that it has no such container.
+  // Running or not. not_found: the runtime answered that it has no such container.
   [[nodiscard]] Result<RuntimeContainer> get(std::string_view id);
+  // GET /events of the containers, from now on. It connects with the first wait().
+  [[nodiscard]] Result<std::unique_ptr<RuntimeEvents>> watch() const;
 
  private:
   std::string socket_;

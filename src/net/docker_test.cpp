@@ -15,30 +15,95 @@ namespace {
 using Clock = std::chrono::steady_clock;
 const std::string kId = "3b5a1f0e9c8d7b6a5f4e3d2c1b0a99887766554433221100ffeeddccbbaa0099";
 
+const std::string kDigest = "sha256:" + kId;
+
 std::string list_of_two() {
   return R"([{"Id":")" + kId + R"(","Names":["/other/alias","/web"],"Image":"nginx:1.25",
+    "ImageID":"sha256:)" +
+         kId + R"(","Created":1700000000,
     "Labels":{"a":"b"},"State":"running","Ports":[{"PrivatePort":80}],"Names2":["/no"]},
     {"Id":"abc","Names":["/k8s_app_web-0_shop_uid_0"],"Image":"sha256:12",
     "Labels":{"io.kubernetes.container.name":"app"}}])";
 }
 std::string one() {
-  return R"({"Id":")" + kId + R"(","Name":"/web","Image":"sha256:99","Mounts":[{"Name":"/x"}],
-    "Config":{"Image":"nginx:1.25","Labels":null},"HostConfig":{"Config":{"Image":"no"}}})";
+  return R"({"Id":")" + kId + R"(","Name":"/web","Image":"sha256:)" + kId +
+         R"(","Mounts":[{"Name":"/x"}],"Created":"2023-11-14T22:13:20.5Z","RestartCount":2,
+    "State":{"Status":"running","StartedAt":"2023-11-14T23:13:21+01:00","ExitCode":0,
+             "FinishedAt":"0001-01-01T00:00:00Z","OOMKilled":false},
+    "Config":{"Image":"nginx:1.25","Labels":{"b":"2","a":"1"}},
+    "HostConfig":{"Memory":33554432,"NanoCpus":1500000000,"Config":{"Image":"no"}}})";
+}
+std::string ended(std::string_view state) {
+  return R"({"Id":"a","Name":"/job","State":)" + std::string(state) +
+         R"(,"HostConfig":{"CpuQuota":50000,"CpuPeriod":100000}})";
 }
 
 TEST(DockerJson, ReadsAList) {
   const auto list = parse_docker_list(list_of_two());
   ASSERT_TRUE(list) << list.error().message;
   ASSERT_EQ(list->size(), 2U);
-  EXPECT_EQ(list->at(0), (RuntimeContainer{kId, "web", "nginx:1.25"}));
-  EXPECT_EQ(list->at(1), (RuntimeContainer{"abc", "app", "sha256:12"}));
+  RuntimeContainer web;
+  web.id = kId;
+  web.name = "web";
+  web.image = "nginx:1.25";
+  web.image_digest = kDigest;
+  web.labels = {{"a", "b"}};
+  web.created_ns = 1'700'000'000'000'000'000;
+  EXPECT_EQ(list->at(0), web);
+  EXPECT_EQ(list->at(1).id, "abc");
+  EXPECT_EQ(list->at(1).name, "app");
+  EXPECT_EQ(list->at(1).image, "sha256:12");
   EXPECT_TRUE(parse_docker_list("[]")->empty());
 }
 
 TEST(DockerJson, ReadsOne) {
   const auto container = parse_docker_container(one());
   ASSERT_TRUE(container) << container.error().message;
-  EXPECT_EQ(*container, (RuntimeContainer{kId, "web", "nginx:1.25"}));
+  RuntimeContainer web;
+  web.id = kId;
+  web.name = "web";
+  web.image = "nginx:1.25";
+  web.image_digest = kDigest;
+  web.labels = {{"a", "1"}, {"b", "2"}};
+  web.created_ns = 1'700'000'000'500'000'000;
+  web.complete = true;
+  web.started_ns = 1'700'000'001'000'000'000;
+  web.restart_count = 2;
+  web.limits = {33'554'432, 1.5};
+  EXPECT_EQ(*container, web);
+}
+
+TEST(DockerJson, ReadsHowOneEnded) {
+  const auto failed = parse_docker_container(
+      ended(R"({"Status":"exited","ExitCode":3,"FinishedAt":"2023-11-14T22:13:20Z"})"));
+  ASSERT_TRUE(failed) << failed.error().message;
+  EXPECT_EQ(failed->state, RuntimeState::exited);
+  EXPECT_EQ(failed->exit, (RuntimeExit{3, "Error", 1'700'000'000'000'000'000}));
+  EXPECT_EQ(failed->limits.cpu_cores, 0.5);
+  const auto killed =
+      parse_docker_container(ended(R"({"OOMKilled":true,"Status":"dead","ExitCode":137})"));
+  EXPECT_EQ(killed->exit, (RuntimeExit{137, "OOMKilled", 0}));
+  const auto done = parse_docker_container(ended(R"({"Status":"exited","ExitCode":0})"));
+  EXPECT_EQ(done->exit, (RuntimeExit{0, "Completed", 0}));
+  const auto made = parse_docker_container(ended(R"({"Status":"created","ExitCode":0})"));
+  EXPECT_EQ(made->state, RuntimeState::created);
+  EXPECT_FALSE(made->exit);
+}
+
+TEST(DockerJson, KeepsAPodsFactsAndABoundedNumberOfLabels) {
+  std::string labels = R"("io.kubernetes.pod.name":"web-0","io.kubernetes.pod.namespace":"shop",
+    "io.kubernetes.pod.uid":"u1","io.kubernetes.sandbox.id":"s1","annotation.x":"no")";
+  for (int i = 0; i < 100; ++i) labels += ",\"z" + std::to_string(i) + "\":\"v\"";
+  const auto container =
+      parse_docker_container(R"({"Id":"a","Config":{"Labels":{)" + labels + "}}}");
+  ASSERT_TRUE(container) << container.error().message;
+  EXPECT_EQ(container->pod, (RuntimePod{"u1", "web-0", "shop"}));
+  EXPECT_EQ(container->sandbox_id, "s1");
+  EXPECT_EQ(container->labels.size(), kMaxLabels);
+  EXPECT_EQ(container->labels_refused, 104 - kMaxLabels);
+  const auto sandbox = parse_docker_container(
+      R"({"Id":"s1","Config":{"Labels":{"io.kubernetes.docker.type":"podsandbox"}}})");
+  EXPECT_EQ(sandbox->sandbox_id, "s1");
 }
 
 TEST(DockerJson, RefusesWhatTheApiDoesNotPromise) {
@@ -64,7 +129,9 @@ TEST(DockerJson, SkipsMembersOfOtherTypes) {
   const auto good =
       parse_docker_list(R"([{"Id":"a","Names":null,"Image":["x"]},{"Names":["/x"]}])");
   ASSERT_TRUE(good);
-  EXPECT_EQ(*good, (std::vector<RuntimeContainer>{{"a", "", ""}}));
+  ASSERT_EQ(good->size(), 1U);
+  EXPECT_EQ(good->front().id, "a");
+  EXPECT_EQ(good->front().name + good->front().image, "");
 }
 
 TEST(DockerJson, DepthAndLengthAreBounded) {
