@@ -3,10 +3,13 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/files.h"
-#include "enrich/resolver.h"
+#include "enrich/source.h"
+#include "net/runtime_container.h"
 
 namespace tarsier::daemon {
 
@@ -14,5 +17,16 @@ namespace tarsier::daemon {
 // whose socket is not there costs a look at the file.
 [[nodiscard]] std::vector<std::unique_ptr<enrich::ContainerSource>> runtime_sources(
     const base::HostFiles& host);
+
+// One runtime at any socket. `name` outlives the source.
+[[nodiscard]] std::unique_ptr<enrich::ContainerSource> cri_source(std::string_view name,
+                                                                  enrich::Runtime runtime,
+                                                                  std::string socket);
+[[nodiscard]] std::unique_ptr<enrich::ContainerSource> docker_source(std::string_view name,
+                                                                     enrich::Runtime runtime,
+                                                                     std::string socket);
+
+[[nodiscard]] enrich::ContainerFacts container_facts(net::RuntimeContainer container,
+                                                     enrich::Runtime runtime);
 
 }  // namespace tarsier::daemon

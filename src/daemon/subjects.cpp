@@ -196,7 +196,8 @@ Subjects::OwnFacts Subjects::own_facts(std::uint32_t tgid) const {
 bool Subjects::observes(const enrich::Process& process, const enrich::ProcessVersion& version,
                         const OwnFacts& own, std::uint64_t now_ns) {
   if (!has_rules_) return true;
-  const enrich::Place place = enricher_.place_of(process, version, now_ns);
+  enrich::Place place;
+  enricher_.place_of(process, version, now_ns, place);
   config::TargetFacts facts;
   facts.comm = enrich::text_of(version.comm);
   facts.pid = process.tgid;

@@ -153,12 +153,24 @@ void CgroupTable::removed(std::uint64_t id, std::uint64_t now_ns) {
 void CgroupTable::mark_removed(std::uint64_t id, Node& node, std::uint64_t now_ns) {
   node.removed_ns = now_ns;
   removals_.push_back({id, now_ns});
+  ++new_removals_;
+}
+
+std::optional<std::string> CgroupTable::pop_new_removal() {
+  while (new_removals_ > 0) {
+    const Removal& removal = removals_[removals_.size() - new_removals_--];
+    const auto found = nodes_.find(removal.id);
+    if (found == nodes_.end() || found->second.removed_ns != removal.time_ns) continue;
+    return path_of(found->second).value_or("");
+  }
+  return std::nullopt;
 }
 
 std::optional<CgroupTable::Gone> CgroupTable::pop_expired(std::uint64_t now_ns) {
   while (!removals_.empty() && removals_.front().time_ns + limits_.grace_ns <= now_ns) {
     const Removal removal = removals_.front();
     removals_.pop_front();
+    new_removals_ = std::min(new_removals_, removals_.size());
     const auto found = nodes_.find(removal.id);
     // It may have come back to life by a walk or an event.
     if (found == nodes_.end() || found->second.removed_ns != removal.time_ns) continue;

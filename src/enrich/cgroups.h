@@ -98,6 +98,13 @@ class CgroupTable {
     while (const auto gone = pop_expired(now_ns)) on_gone(*gone);
   }
 
+  // Calls on_removed(const std::string& path) for each cgroup that was removed since the last call
+  // and has not come back.
+  template <class OnRemoved>
+  void each_new_removal(OnRemoved&& on_removed) {
+    while (const auto path = pop_new_removal()) on_removed(*path);
+  }
+
   // The id of the cgroup at a path of this hierarchy, from its directory's inode number.
   [[nodiscard]] Result<std::uint64_t> id_of(std::string_view path) const;
 
@@ -124,6 +131,7 @@ class CgroupTable {
   void walk_directory(base::UniqueFd directory, std::uint64_t id, int depth);
   void mark_removed(std::uint64_t id, Node& node, std::uint64_t now_ns);
   std::optional<Gone> pop_expired(std::uint64_t now_ns);
+  std::optional<std::string> pop_new_removal();
   [[nodiscard]] std::optional<std::string> path_of(const Node& node) const;
   [[nodiscard]] base::UniqueFd open_by_id(std::uint64_t id) const;
   [[nodiscard]] std::optional<std::string> path_by_handle(std::uint64_t id) const;
@@ -139,6 +147,7 @@ class CgroupTable {
   bool handles_work_ = false;  // open_by_handle_at is allowed and knows ids
   std::unordered_map<std::uint64_t, Node> nodes_;
   std::deque<Removal> removals_;
+  std::size_t new_removals_ = 0;  // how many at the end of removals_ nobody was told of
   std::unordered_map<std::uint64_t, std::uint64_t>
       unknown_;  // id to when it may be asked for again
   std::uint64_t next_walk_ns_ = 0;

@@ -4,8 +4,16 @@
 #include <algorithm>
 
 namespace tarsier::enrich {
-
 namespace {
+
+// The container whose end the end of this cgroup is; empty: it is no container's, or one that a
+// container made inside of its own, which says nothing about the container.
+std::string container_of(const std::string& path) {
+  const CgroupInfo info = parse_cgroup_path(path);
+  if (info.kind != CgroupKind::container) return {};
+  const CgroupInfo outer = parse_cgroup_path(path.substr(0, path.rfind('/')));
+  return outer.container_id == info.container_id ? std::string{} : std::string(info.container_id);
+}
 
 SubjectFacts facts_of(const CgroupInfo* cgroup, const ContainerFacts* container,
                       const PodFacts* pod) {
@@ -65,6 +73,16 @@ void Enricher::look_up_pod(Place& place) const {
     if (listed) place.complete = place.named = true;
     return;
   }
+  if (place.container != nullptr && !place.container->pod.name.empty()) {
+    const PodName& pod = place.container->pod;
+    place.told_by_runtime.uid = pod.uid;
+    place.told_by_runtime.name = pod.name;
+    place.told_by_runtime.namespace_name = pod.namespace_name;
+    place.pod = &place.told_by_runtime;
+    // Whoever tells of pods knows its workload and labels as well.
+    if (pods_expected_) place.complete = false;
+    return;
+  }
   if (cgroup.pod_uid.empty()) return;
   place.named = false;
   if (pods_expected_) place.complete = false;
@@ -89,11 +107,9 @@ Identity Enricher::identify(const Process& process, ProcessVersion& version, std
   return identity;
 }
 
-Place Enricher::place_of(const Process& process, const ProcessVersion& version,
-                         std::uint64_t now_ns) {
-  Place place;
+void Enricher::place_of(const Process& process, const ProcessVersion& version, std::uint64_t now_ns,
+                        Place& place) {
   look_up(version.cgroup_id, process.tgid, now_ns, place);
-  return place;
 }
 
 PeerName Enricher::peer_name(const Process& process, const ProcessVersion& version,
@@ -125,12 +141,13 @@ Identity Enricher::identify_cgroup(std::uint64_t cgroup_id, std::uint64_t asked_
 }
 
 void Enricher::expire(std::uint64_t now_ns) {
-  cgroups_.expire(now_ns, [this](const CgroupTable::Gone& gone) {
-    const CgroupInfo info = parse_cgroup_path(gone.path);
-    if (info.kind != CgroupKind::container) return;
-    // A cgroup that a container made inside of its own says nothing about the container's end.
-    const CgroupInfo outer = parse_cgroup_path(gone.path.substr(0, gone.path.rfind('/')));
-    if (outer.container_id != info.container_id) containers_.forget(info.container_id);
+  cgroups_.each_new_removal([&](const std::string& path) {
+    if (const std::string id = container_of(path); !id.empty()) containers_.ended(id, now_ns);
+  });
+  cgroups_.expire(now_ns, [&](const CgroupTable::Gone& gone) {
+    if (const std::string id = container_of(gone.path); !id.empty()) {
+      containers_.forget(id, now_ns);
+    }
   });
 }
 

@@ -25,8 +25,11 @@ struct Identity {
   bool named = true;     // false: the time to wait is over and something still has no name
 };
 
-// Where a process is, as far as anybody knows now.
+// Where a process is, as far as anybody knows now. Points into itself, hence no copies.
 struct Place {
+  Place() = default;
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
   std::string_view path;  // of the cgroup
   const CgroupInfo* cgroup = nullptr;
   const ContainerFacts* container = nullptr;
@@ -64,14 +67,16 @@ class Enricher {
   // The labels of a version of a process. Writes version.state and pending_since_ns: complete, or
   // pending for kPendingNs, makes it resolved.
   Identity identify(const Process& process, ProcessVersion& version, std::uint64_t now_ns);
-  // Where it is; pointers are valid until a table changes.
-  Place place_of(const Process& process, const ProcessVersion& version, std::uint64_t now_ns);
+  // Fills in where it is; pointers are valid until a table changes.
+  void place_of(const Process& process, const ProcessVersion& version, std::uint64_t now_ns,
+                Place& place);
   // The process as others call it.
   PeerName peer_name(const Process& process, const ProcessVersion& version, std::uint64_t now_ns);
   // The labels of a cgroup: container and unit only. `asked_since_ns`: when it was first asked for.
   Identity identify_cgroup(std::uint64_t cgroup_id, std::uint64_t asked_since_ns,
                            std::uint64_t now_ns);
-  // Forgets cgroups whose grace time is over, and their containers. Call it about once a second.
+  // Has the exits of containers asked for whose cgroup was removed, and forgets cgroups whose grace
+  // time is over, and their containers. Call it about once a second.
   void expire(std::uint64_t now_ns);
 
  private:

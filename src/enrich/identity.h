@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,12 +36,50 @@ struct LabelChoice {
   Dialect dialect = Dialect::short_names;
 };
 
-// What a container runtime says about one container.
+// The pod of a container, as its runtime knows it.
+struct PodName {
+  std::string uid{};
+  std::string name{};
+  std::string namespace_name{};
+  friend bool operator==(const PodName&, const PodName&) = default;
+};
+
+struct ContainerLimits {
+  std::uint64_t memory_bytes = 0;  // 0: none
+  double cpu_cores = 0;            // 0: none
+  friend bool operator==(const ContainerLimits&, const ContainerLimits&) = default;
+};
+
+struct ExitFacts {
+  std::int32_t code = 0;
+  std::string reason{};          // one word: "Completed", "Error", "OOMKilled", …
+  std::int64_t finished_ns = 0;  // unix time; 0: unknown
+  friend bool operator==(const ExitFacts&, const ExitFacts&) = default;
+};
+
+// What a container runtime says about one container. Times are unix time in nanoseconds by the
+// runtime's clock; 0: unknown.
 struct ContainerFacts {
-  std::string id;  // whole
-  std::string name;
-  std::string image;
+  std::string id{};  // whole
+  std::string name{};
+  std::string image{};  // as it was asked for, with its tag
   Runtime runtime = Runtime::unknown;
+  std::string image_digest{};  // "sha256:…": the registry's where the runtime tells it, else the id
+  std::vector<Label> labels{};       // by name
+  std::uint32_t labels_refused = 0;  // more than are kept
+  std::string sandbox_id{};          // of its pod
+  PodName pod{};
+  std::int64_t created_ns = 0;
+  enum class State : std::uint8_t { created, running, exited };
+  State state = State::running;
+  // The rest is known once the runtime was asked for this one container, and not from a list.
+  bool complete = false;
+  std::int64_t started_ns = 0;
+  std::uint32_t restart_count = 0;
+  ContainerLimits limits{};
+  std::optional<ExitFacts> exit{};  // where state is exited
+  // Holds a pod's namespaces and runs nothing of the user's.
+  [[nodiscard]] bool is_sandbox() const { return !sandbox_id.empty() && sandbox_id == id; }
   friend bool operator==(const ContainerFacts&, const ContainerFacts&) = default;
 };
 

@@ -2,6 +2,8 @@
 #include "enrich/resolver.h"
 
 #include <algorithm>
+#include <iterator>
+#include <unordered_set>
 #include <utility>
 
 #include "base/log.h"
@@ -10,16 +12,20 @@ namespace tarsier::enrich {
 
 Resolver::Resolver(std::vector<std::unique_ptr<ContainerSource>> sources, const base::Clock& clock)
     : clock_(clock) {
+  std::vector<ContainerSource*> watched;
   for (auto& impl : sources) {
     if (sources_.size() == kMaxSources) break;  // a bit each in Job::tried
     Source source;
     source.state.name = impl->name();
     source.state.present = impl->present();
     source.first_done = !source.state.present;
+    watched.push_back(impl.get());
     source.impl = std::move(impl);
     sources_.push_back(std::move(source));
   }
   for (std::size_t i = 0; i < kResolverThreads; ++i) threads_.emplace_back([this] { work(); });
+  EventSink& sink = *this;
+  watch_.emplace(watched, sink, clock);
 }
 
 Resolver::~Resolver() {
@@ -32,19 +38,21 @@ void Resolver::stop() {
     stopping_ = true;
   }
   wake_.notify_all();
+  watch_->stop();
   for (std::thread& thread : threads_) {
     if (thread.joinable()) thread.join();
   }
 }
 
-bool Resolver::ask(std::string id, Runtime runtime) {
+bool Resolver::ask(std::string id, Runtime runtime, Question question) {
   {
     const std::scoped_lock lock(mutex_);
-    if (stopping_ || jobs_.size() >= kMaxQueue) {
+    Jobs& jobs = jobs_[static_cast<std::size_t>(question)];
+    if (stopping_ || jobs.size() >= kMaxQueue) {
       ++refused_;
       return false;
     }
-    jobs_.push_back({std::move(id), runtime, 0, false});
+    jobs.push_back({std::move(id), runtime, question, ++number_, 0, false});
   }
   wake_.notify_all();
   return true;
@@ -60,6 +68,12 @@ void Resolver::drain(std::vector<Answer>& answers) {
   wake_.notify_all();
 }
 
+void Resolver::drain_events(std::vector<ContainerEvent>& events) {
+  const std::scoped_lock lock(mutex_);
+  std::ranges::move(events_, std::back_inserter(events));
+  events_.clear();
+}
+
 bool Resolver::first_lists_done() const {
   const std::scoped_lock lock(mutex_);
   return std::ranges::all_of(sources_, &Source::first_done);
@@ -72,7 +86,7 @@ std::uint64_t Resolver::refused() const {
 
 std::size_t Resolver::queued() const {
   const std::scoped_lock lock(mutex_);
-  return jobs_.size();
+  return jobs_[first].size() + jobs_[second].size() + jobs_[third].size();
 }
 
 std::vector<SourceState> Resolver::sources() const {
@@ -80,6 +94,58 @@ std::vector<SourceState> Resolver::sources() const {
   std::vector<SourceState> states;
   for (const Source& source : sources_) states.push_back(source.state);
   return states;
+}
+
+void Resolver::on_stream(std::size_t source, StreamState state, const Error* error) {
+  {
+    const std::scoped_lock lock(mutex_);
+    Source& changed = sources_[source];
+    const StreamState before = std::exchange(changed.state.stream, state);
+    // Between the last list and the first event, and since the last event, something may have
+    // happened.
+    changed.list_due = changed.list_due || state == StreamState::streaming ||
+                       (state == StreamState::failing && before != state);
+    if (state == StreamState::failing && error != nullptr) {
+      ++changed.state.stream_failures;
+      if (before != state) {
+        base::log_info(
+            "container runtime {}: {}; its containers are listed from time to time until its "
+            "events come again",
+            changed.state.name, error->message);
+      }
+    }
+  }
+  wake_.notify_all();
+}
+
+void Resolver::on_events(std::size_t source, std::vector<ContainerEvent>& events,
+                         std::size_t losses) {
+  {
+    const std::scoped_lock lock(mutex_);
+    Source& teller = sources_[source];
+    const std::size_t room = kMaxEvents - std::min(kMaxEvents, events_.size());
+    const std::size_t taken = std::min(room, events.size());
+    std::move(events.begin(), events.begin() + static_cast<long>(taken),
+              std::back_inserter(events_));
+    const std::size_t lost = losses + events.size() - taken;
+    teller.state.events += events.size();
+    teller.state.events_lost += lost;
+    teller.list_due = teller.list_due || lost > 0;
+  }
+  wake_.notify_all();
+}
+
+void Resolver::on_tick() {
+  {
+    const std::scoped_lock lock(mutex_);
+    const std::vector<Ready> ready = look_at_sources();
+    bool due = false;
+    for (std::size_t i = 0; i < ready.size(); ++i) {
+      due = due || (ready[i] == Ready::free && list_is_due(sources_[i]));
+    }
+    if (!due) return;
+  }
+  wake_.notify_all();
 }
 
 void Resolver::work() {
@@ -116,15 +182,48 @@ std::vector<Resolver::Ready> Resolver::look_at_sources() {
   return ready;
 }
 
+bool Resolver::list_is_due(const Source& source) const {
+  return source.list_due || clock_.boot_ns() >= source.next_list_ns;
+}
+
 bool Resolver::take(Task& task, std::vector<Answer>& settled) {
   const std::vector<Ready> ready = look_at_sources();
+  task.begun = number_;
+  const bool others_first = turn_ % kFairTurn == kFairTurn - 1;
+  const std::array<Urgency, 3> order =
+      others_first ? std::array{second, third, first} : std::array{first, second, third};
+  bool found = false;
+  for (const Urgency urgency : order) {
+    found = (urgency == first && take_list(ready, task)) || take_job(urgency, ready, task, settled);
+    if (found) break;
+  }
+  if (found) ++turn_;
+  return found;
+}
+
+bool Resolver::take_list(std::span<const Ready> ready, Task& task) {
   for (std::size_t i = 0; i < sources_.size(); ++i) {
-    if (ready[i] != Ready::free || !sources_[i].list_due) continue;
+    if (ready[i] != Ready::free) continue;
+    if (!list_is_due(sources_[i]) && waiting_for(i) <= kBatchAt) continue;
     task.source = &sources_[i];
     task.list = true;
     return true;
   }
-  for (auto job = jobs_.begin(); job != jobs_.end();) {
+  return false;
+}
+
+// The names that one list of this source could tell.
+std::size_t Resolver::waiting_for(std::size_t source) const {
+  if (jobs_[first].size() <= kBatchAt) return 0;
+  return static_cast<std::size_t>(std::ranges::count_if(jobs_[first], [&](const Job& job) {
+    return (job.tried & (1U << source)) == 0 && sources_[source].impl->serves(job.runtime);
+  }));
+}
+
+bool Resolver::take_job(Urgency urgency, std::span<const Ready> ready, Task& task,
+                        std::vector<Answer>& settled) {
+  Jobs& jobs = jobs_[urgency];
+  for (auto job = jobs.begin(); job != jobs.end();) {
     bool finished = false;
     Source* source = match(*job, ready, finished);
     if (source == nullptr && !finished) {
@@ -133,13 +232,14 @@ bool Resolver::take(Task& task, std::vector<Answer>& settled) {
     }
     if (source != nullptr) {
       task.source = source;
+      task.urgency = urgency;
       task.job = std::move(*job);
-      jobs_.erase(job);
+      jobs.erase(job);
       return true;
     }
     const auto outcome = job->failed ? Answer::Outcome::failed : Answer::Outcome::absent;
-    settled.push_back({outcome, std::move(job->id), {}});
-    job = jobs_.erase(job);
+    settled.push_back({outcome, std::move(job->id), {}, job->question, 0});
+    job = jobs.erase(job);
   }
   return false;
 }
@@ -162,32 +262,69 @@ Resolver::Source* Resolver::match(Job& job, std::span<const Ready> ready, bool& 
 }
 
 void Resolver::run(Task task, std::unique_lock<std::mutex>& lock) {
-  Source& source = *task.source;
-  ++source.state.requests;
+  ++task.source->state.requests;
   lock.unlock();
-  Result<std::vector<ContainerFacts>> found;
   if (task.list) {
-    found = source.impl->list();
-  } else if (auto one = source.impl->get(task.job.id)) {
-    found->push_back(std::move(*one));
+    auto found = task.source->impl->list();
+    lock.lock();
+    finish_list(task, std::move(found), lock);
   } else {
-    found = std::unexpected(std::move(one.error()));
-  }
-  lock.lock();
-  source.busy = false;
-  const bool unknown = !task.list && !found && found.error().code == ErrorCode::not_found;
-  note(source, found || unknown ? nullptr : &found.error());
-  if (task.list) {
-    source.first_done = true;
-    source.list_due = !found.has_value();
-    if (found) publish({Answer::Outcome::list, {}, std::move(*found)}, lock);
-  } else if (found) {
-    publish({Answer::Outcome::known, std::move(task.job.id), std::move(*found)}, lock);
-  } else {
-    task.job.failed = task.job.failed || !unknown;
-    jobs_.push_front(std::move(task.job));  // for the next source
+    auto found = task.source->impl->get(task.job.id);
+    lock.lock();
+    finish_job(task, std::move(found), lock);
   }
   wake_.notify_all();
+}
+
+void Resolver::finish_list(const Task& task, Result<std::vector<ContainerFacts>> found,
+                           std::unique_lock<std::mutex>& lock) {
+  Source& source = *task.source;
+  source.busy = false;
+  source.first_done = true;
+  source.list_due = false;
+  note(source, found ? nullptr : &found.error());
+  // Spread, so that the nodes of a cluster do not list in step.
+  const std::uint64_t spread = (clock_.boot_ns() / 1'000) % (kListPeriodNs / 5 * 2);
+  source.next_list_ns = clock_.boot_ns() + kListPeriodNs - kListPeriodNs / 5 + spread;
+  if (!found) return;
+  ++source.state.lists;
+  source.state.listed = found->size();
+  settle_by_list(task, *found);
+  publish({Answer::Outcome::list,
+           {},
+           std::move(*found),
+           Question::name,
+           static_cast<std::size_t>(task.source - sources_.data())},
+          lock);
+}
+
+// Names that the list has need no question of their own. The others that were asked for before it
+// began are of containers that ended, or began in between: they are asked for one by one, later.
+void Resolver::settle_by_list(const Task& task, const std::vector<ContainerFacts>& listed) {
+  if (jobs_[first].empty()) return;
+  std::unordered_set<std::string_view> ids;
+  for (const ContainerFacts& one : listed) ids.insert(one.id);
+  std::erase_if(jobs_[first], [&](Job& job) {
+    if (ids.contains(job.id)) return true;
+    if (job.number > task.begun || !task.source->impl->serves(job.runtime)) return false;
+    jobs_[second].push_back(std::move(job));
+    return true;
+  });
+}
+
+void Resolver::finish_job(Task& task, Result<ContainerFacts> found,
+                          std::unique_lock<std::mutex>& lock) {
+  task.source->busy = false;
+  const bool unknown = !found && found.error().code == ErrorCode::not_found;
+  note(*task.source, found || unknown ? nullptr : &found.error());
+  if (found) {
+    Answer answer{Answer::Outcome::known, std::move(task.job.id), {}, task.job.question, 0};
+    answer.containers.push_back(std::move(*found));
+    publish(std::move(answer), lock);
+    return;
+  }
+  task.job.failed = task.job.failed || !unknown;
+  jobs_[task.urgency].push_front(std::move(task.job));  // for the next source
 }
 
 void Resolver::note(Source& source, const Error* error) {

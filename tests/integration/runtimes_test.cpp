@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/files.h"
+#include "daemon/runtimes.h"
 #include "enrich/cgroups.h"
 #include "enrich/containers.h"
 #include "enrich/enricher.h"
@@ -32,33 +33,6 @@ using test::Directory;
 using test::Peer;
 using test::run;
 using test::wait_for;
-
-// The client of a runtime as a source of names: what the daemon wires, too.
-template <class Client>
-class Source final : public enrich::ContainerSource {
- public:
-  Source(std::string socket, enrich::Runtime runtime)
-      : client_(std::move(socket)), runtime_(runtime) {}
-  [[nodiscard]] std::string_view name() const override { return "test"; }
-  [[nodiscard]] bool serves(enrich::Runtime) const override { return true; }
-  [[nodiscard]] bool present() const override { return client_.present(); }
-  Result<std::vector<enrich::ContainerFacts>> list() override {
-    auto found = client_.list();
-    if (!found) return std::unexpected(std::move(found.error()));
-    std::vector<enrich::ContainerFacts> facts;
-    for (auto& one : *found) facts.push_back({one.id, one.name, one.image, runtime_});
-    return facts;
-  }
-  Result<enrich::ContainerFacts> get(std::string_view id) override {
-    auto one = client_.get(id);
-    if (!one) return std::unexpected(std::move(one.error()));
-    return enrich::ContainerFacts{one->id, one->name, one->image, runtime_};
-  }
-
- private:
-  Client client_;
-  enrich::Runtime runtime_;
-};
 
 // The collector's part: from /proc to labels, with the tables of the daemon.
 class Node {
@@ -325,15 +299,18 @@ TEST_F(Containerd, ACriContainerHasItsNameAndImage) {
   const auto list = client.list();
   ASSERT_TRUE(list) << list.error().message;
   ASSERT_EQ(list->size(), 2U);
-  EXPECT_EQ(list->at(0), (net::RuntimeContainer{sandbox, "POD", ""}));
-  EXPECT_EQ(list->at(1), (net::RuntimeContainer{container, "app", std::string(kImage)}));
+  EXPECT_EQ(list->at(0).id, sandbox);
+  EXPECT_EQ(list->at(0).name, "POD");
+  EXPECT_EQ(list->at(1).id, container);
+  EXPECT_EQ(list->at(1).image, kImage);
   const auto one = client.get(container);
   ASSERT_TRUE(one) << one.error().message;
-  EXPECT_EQ(*one, list->at(1));
+  EXPECT_EQ(one->name, "app");
+  EXPECT_EQ(one->sandbox_id, sandbox);
   EXPECT_EQ(client.get(sandbox)->name, "POD");
   EXPECT_EQ(client.get(std::string(64, '0')).error().code, ErrorCode::not_found);
 
-  Node node(std::make_unique<Source<net::CriClient>>(socket_, enrich::Runtime::containerd));
+  Node node(daemon::cri_source("containerd", enrich::Runtime::containerd, socket_));
   EXPECT_EQ(node.labels(container), "comm=sleep container=app");
   EXPECT_EQ(node.labels(sandbox), "comm=sleep container=POD");
   expect_daemon_names(container, "app");
@@ -346,7 +323,7 @@ TEST_F(Containerd, AContainerOfCtrIsCalledByItsId) {
   const auto started = ctr(
       {"run", "-d", "--rootfs", directory_.path("rootfs"), "tarsier-web1", "/bin/sleep", "300"});
   ASSERT_EQ(started.status, 0) << started.output;
-  Node node(std::make_unique<Source<net::CriClient>>(socket_, enrich::Runtime::containerd));
+  Node node(daemon::cri_source("containerd", enrich::Runtime::containerd, socket_));
   EXPECT_EQ(node.labels("tarsier-web1"), "comm=sleep container=tarsier-web1");
   EXPECT_EQ(net::CriClient(socket_, 5'000).get("tarsier-web1").error().code, ErrorCode::not_found);
   ctr({"task", "kill", "-s", "KILL", "tarsier-web1"});
@@ -392,7 +369,7 @@ TEST_F(Podman, AContainerHasItsName) {
   EXPECT_EQ(one->name, "tarsier-web2");
   EXPECT_EQ(client.get(std::string(64, '0')).error().code, ErrorCode::not_found);
 
-  Node node(std::make_unique<Source<net::DockerClient>>(socket, enrich::Runtime::podman));
+  Node node(daemon::docker_source("podman", enrich::Runtime::podman, socket));
   EXPECT_EQ(node.labels(id), "comm=sleep container=tarsier-web2");
   run(command({"rm", "-f", "-t", "0", "tarsier-web2"}));
 }
