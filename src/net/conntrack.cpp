@@ -278,7 +278,7 @@ bool Conntrack::dump_due(const Tracker& tracker) const {
 
 // CLOCK_BOOTTIME; kNever: no dump is wanted.
 std::uint64_t Conntrack::next_dump_ns(const Tracker& tracker) const {
-  if (tracker.dump_due) return tracker.dumped_ns == 0 ? 0 : tracker.dumped_ns + kRedumpPauseNs;
+  if (tracker.dump_due) return tracker.dumped_ns == 0 ? 0 : tracker.dumped_ns + tracker.rest_ns;
   return table_.found_alive() > 0 ? tracker.dumped_ns + options_.sweep_pause_ns : kNever;
 }
 
@@ -286,8 +286,8 @@ std::uint64_t Conntrack::next_dump_ns(const Tracker& tracker) const {
 // an event ends, ends.
 void Conntrack::dump(Tracker& tracker) {
   const bool first = tracker.dumped_ns == 0;
+  const std::uint64_t started_ns = clock_.boot_ns();
   tracker.dump_due = false;
-  dumps_.fetch_add(1, std::memory_order_relaxed);
   table_.start_sweep();
   auto outcome = tracker.sockets.dump(
       [&](const NatRecord& record) {
@@ -295,9 +295,11 @@ void Conntrack::dump(Tracker& tracker) {
       },
       [this] { return stopping_.load(std::memory_order_relaxed); });
   tracker.dumped_ns = clock_.boot_ns();
+  tracker.rest_ns = std::max(kRedumpPauseNs, kRestPerDump * (tracker.dumped_ns - started_ns));
   if (outcome) {
     malformed_.fetch_add(outcome->malformed, std::memory_order_relaxed);
     if (outcome->complete) table_.finish_sweep(tracker.number, tracker.dumped_ns);
+    dumps_.fetch_add(1, std::memory_order_relaxed);
   } else if (first) {
     tracker.broken = std::move(outcome.error());
   } else {

@@ -7,6 +7,7 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -80,6 +81,14 @@ MessageKind read_direction(const nlattr* nest, Endpoint& source, Endpoint& desti
     return MessageKind::malformed;
   }
   return MessageKind::translated;
+}
+
+// Whether a whole message stands at the beginning. Not mnl_nlmsg_ok(): it takes a length above
+// INT_MAX for a negative one, which fits everywhere.
+bool has_message(std::span<const std::byte> bytes) {
+  if (bytes.size() < sizeof(nlmsghdr)) return false;
+  const std::uint32_t length = reinterpret_cast<const nlmsghdr*>(bytes.data())->nlmsg_len;
+  return length >= sizeof(nlmsghdr) && length <= bytes.size();
 }
 
 // The errno in NLMSG_ERROR. 0 would be an acknowledgement, which nobody asked for.
@@ -186,11 +195,9 @@ void compare_directions(FilterWriter& writer, std::uint32_t address_bytes,
 }  // namespace
 
 MessageKind parse_conntrack(std::span<const std::byte> message, NatRecord& record) {
+  if (!has_message(message)) return MessageKind::malformed;
   const auto* header = reinterpret_cast<const nlmsghdr*>(message.data());
-  if (!::mnl_nlmsg_ok(header, static_cast<int>(message.size())) ||
-      ::mnl_nlmsg_get_payload_len(header) < sizeof(nfgenmsg)) {
-    return MessageKind::malformed;
-  }
+  if (::mnl_nlmsg_get_payload_len(header) < sizeof(nfgenmsg)) return MessageKind::malformed;
   if (header->nlmsg_type != kNew && header->nlmsg_type != kDelete) return MessageKind::other;
   Attributes<CTA_MAX + 1> top;
   // Not mnl_attr_parse(): it rounds the length up, and so reads up to 3 bytes behind a message.
@@ -221,13 +228,13 @@ MessageKind parse_conntrack(std::span<const std::byte> message, NatRecord& recor
 Walk walk_messages(std::span<const std::byte> buffer, std::uint32_t sequence,
                    const std::function<void(std::span<const std::byte>)>& take) {
   Walk walk;
-  const auto* header = reinterpret_cast<const nlmsghdr*>(buffer.data());
-  int left = static_cast<int>(buffer.size());
-  for (; ::mnl_nlmsg_ok(header, left); header = ::mnl_nlmsg_next(header, &left)) {
+  std::span<const std::byte> left = buffer;
+  while (has_message(left)) {
+    const auto* header = reinterpret_cast<const nlmsghdr*>(left.data());
+    const auto message = left.first(header->nlmsg_len);
+    left = left.subspan(std::min<std::size_t>(left.size(), MNL_ALIGN(message.size())));
     if (!::mnl_nlmsg_seq_ok(header, sequence)) continue;
     if ((header->nlmsg_flags & NLM_F_DUMP_INTR) != 0) walk.interrupted = true;
-    const std::span<const std::byte> message(reinterpret_cast<const std::byte*>(header),
-                                             header->nlmsg_len);
     if (header->nlmsg_type >= NLMSG_MIN_TYPE) take(message);
     if (header->nlmsg_type == NLMSG_DONE) walk.end = WalkEnd::done;
     if (header->nlmsg_type == NLMSG_ERROR) {
@@ -236,7 +243,7 @@ Walk walk_messages(std::span<const std::byte> buffer, std::uint32_t sequence,
     }
     if (walk.end != WalkEnd::more) return walk;
   }
-  if (left > 0) {
+  if (!left.empty()) {
     walk.end = WalkEnd::error;
     walk.error = EBADMSG;
   }

@@ -233,6 +233,16 @@ TEST(ConntrackWalk, RefusesLengthsThatDoNotFit) {
   EXPECT_EQ(walk(buffer).messages, 0U);
 }
 
+// libmnl's own check takes such a length for a negative one.
+TEST(ConntrackWalk, RefusesALengthAboveIntMax) {
+  auto buffer = bytes_of(kTcpV4);
+  buffer[3] = std::byte{0x80};
+  EXPECT_EQ(walk(buffer).walk.end, WalkEnd::error);
+  EXPECT_EQ(walk(buffer).messages, 0U);
+  NatRecord record;
+  EXPECT_EQ(parse_conntrack(buffer, record), MessageKind::malformed);
+}
+
 // The filter is run by the kernel, on a pair of sockets that anyone may make.
 class EventFilter : public testing::Test {
  protected:
