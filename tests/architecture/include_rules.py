@@ -30,6 +30,7 @@ ONLY = {
     r"bpf/(libbpf|bpf|btf)\.h": "kernel",
     r"microhttpd\.h": "api",
     r"curl/": "net",
+    r"libmnl/": "net",
     r"grpc(pp)?/|grpc\+\+": "net",
     r"toml\+\+/": "config",
 }
