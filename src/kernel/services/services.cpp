@@ -2,6 +2,7 @@
 #include "kernel/services/services.h"
 
 #include "lifecycle_object.h"
+#include "names_object.h"
 #include "sockets_object.h"
 
 namespace tarsier::kernel {
@@ -30,6 +31,12 @@ constexpr Attachment kSocketIters[] = {{Method::iter, "task_file", "snapshot_lis
                                        {Method::iter, "task_file", "snapshot_connections"}};
 constexpr Way kSocketSnapshot[] = {kSocketIters};
 
+constexpr Attachment kReceiveFexit[] = {{Method::fexit, "udp_recvmsg", "udp_fexit"},
+                                        {Method::fexit, "udpv6_recvmsg", "udpv6_fexit"}};
+constexpr Attachment kReceiveTracepoint[] = {
+    {Method::tp_btf, "sock_recv_length", "receive_tp_btf"}};
+constexpr Way kReceive[] = {kReceiveFexit, kReceiveTracepoint};
+
 constexpr Hook kLifecycleHooks[] = {
     {"a process is forked", kFork},
     {"a process executes a program", kExec},
@@ -48,7 +55,12 @@ constexpr Hook kSocketsHooks[] = {
     {"connections were open before the daemon started", kSocketSnapshot, false},
 };
 
+constexpr Hook kNamesHooks[] = {
+    {"a process receives the answer of a DNS server", kReceive, false},
+};
+
 constexpr std::string_view kRings[] = {"events"};
+constexpr std::string_view kNamesLosses[] = {"unreachable_payload"};
 
 }  // namespace
 
@@ -65,6 +77,15 @@ constinit const ProbeSpec sockets_service{
     .summary = "Knows the owner, the role and the addresses of each TCP socket.",
     .hooks = kSocketsHooks,
     .object = sockets_object,
+};
+
+constinit const ProbeSpec names_service{
+    .name = "names",
+    .summary = "Hands over the DNS answers that processes receive.",
+    .hooks = kNamesHooks,
+    .rings = kRings,
+    .losses = kNamesLosses,
+    .object = names_object,
 };
 
 }  // namespace tarsier::kernel

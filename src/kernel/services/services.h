@@ -18,4 +18,8 @@ extern const ProbeSpec sockets_service;
 inline constexpr std::string_view kSocketSnapshots[] = {"snapshot_listeners",
                                                         "snapshot_connections"};
 
+// DNS answers that processes received over UDP: names_answer records (names.h). Optional: where the
+// kernel has neither way, the service runs degraded and sends nothing.
+extern const ProbeSpec names_service;
+
 }  // namespace tarsier::kernel
