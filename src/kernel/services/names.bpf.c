@@ -183,20 +183,15 @@ static __always_inline bool server_of_name(const struct msghdr *msg, const struc
 }
 
 /*
- * Commit ec095263a965 ("net: remove noblock parameter from recvmsg() entities", 5.19): before it
- * the result stands behind six arguments; after it bpf_get_func_ret() (5.17) says it.
+ * The result stands behind the arguments, which were six until commit ec095263a965 ("net: remove
+ * noblock parameter from recvmsg() entities", 5.19). Kernels since 5.17 say where it stands.
  */
-struct proto___v5_18 {
-	int (*recvmsg)(struct sock *sk, struct msghdr *msg, size_t len, int noblock, int flags,
-		       int *addr_len);
-} __attribute__((preserve_access_index));
-
 static __always_inline long result_of_recvmsg(unsigned long long *ctx)
 {
 	__u64 result = 0;
 
-	if (bpf_core_type_matches(struct proto___v5_18))
-		return (int)ctx[6];
+	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_func_ret))
+		return (int)*(volatile unsigned long long *)&ctx[6]; /* no address of two choices */
 	bpf_get_func_ret(ctx, &result);
 	return (int)result;
 }
