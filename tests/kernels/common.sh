@@ -31,8 +31,12 @@ is_known_kernel() {
   return 1
 }
 
-# live_programs BUILD GLOB: the live test programs, one a line. The probe that a script made for a
-# test of its own lives in another daemon.
+# live_programs BUILD GLOBS: the live test programs, one a line, whose names match one of the words of
+# GLOBS. The probe that a script made for a test of its own lives in another daemon.
 live_programs() {
-  find "$1" -maxdepth 1 -name "$2" ! -name '*made_by_script*' -type f -perm -u+x | sort
+  local globs glob
+  read -ra globs <<<"$2"
+  for glob in "${globs[@]}"; do
+    find "$1" -maxdepth 1 -name "$glob" ! -name '*made_by_script*' -type f -perm -u+x
+  done | sort -u
 }
