@@ -84,6 +84,8 @@ struct Config {
     bool container = true;
     bool kubernetes = true;
     std::vector<std::string> k8s_pod_labels;
+    std::vector<std::string> k8s_pod_annotations;
+    std::vector<std::string> k8s_node_labels;
     std::map<std::string, std::string> fixed;
     bool peer = true;
     Dialect dialect = Dialect::short_names;
@@ -101,6 +103,9 @@ struct Config {
     std::string kubeconfig;
     std::string node_name;  // empty: NODE_NAME of the environment, else the host name
     std::string api_server;
+    std::string kubelet;  // empty: https://127.0.0.1:10250
+    bool kubelet_verify = true;
+    bool services = true;
   } kubernetes;
   std::map<std::string, MetricConfig> metrics;  // only those that the user names
   std::map<std::string, ProbeConfig> probes;    // every probe of the catalogue

@@ -50,6 +50,8 @@ process = ["comm", "unit"]
 container = false
 kubernetes = false
 k8s_pod_labels = ["app.kubernetes.io/name"]
+k8s_pod_annotations = ["prometheus.io/scrape"]
+k8s_node_labels = ["node.kubernetes.io/instance-type"]
 fixed = { team = "shop" }
 peer = false
 dialect = "otel"
@@ -76,6 +78,9 @@ source = "cri"
 kubeconfig = "/root/.kube/config"
 node_name = "k1"
 api_server = "https://10.0.0.1:6443"
+kubelet = "https://10.0.0.7:10250"
+kubelet_verify = false
+services = false
 [metrics."tarsier_tcp_rtt_seconds"]
 buckets = [0.5, 1, 2]
 [metrics.tarsier_series]
@@ -99,7 +104,8 @@ constexpr std::string_view kFullJson = R"({
   "users": {"alice": "$6$saltsalt$0123456789abcdef0123456789"}},
 "api": {"listen": "127.0.0.1:1", "socket": "off", "auth": "none", "token_file": "/t"},
 "labels": {"process": ["comm", "unit"], "container": false, "kubernetes": false,
-  "k8s_pod_labels": ["app.kubernetes.io/name"], "fixed": {"team": "shop"}, "peer": false,
+  "k8s_pod_labels": ["app.kubernetes.io/name"], "k8s_pod_annotations": ["prometheus.io/scrape"],
+  "k8s_node_labels": ["node.kubernetes.io/instance-type"], "fixed": {"team": "shop"}, "peer": false,
   "dialect": "otel"},
 "targets": {"self": true, "payload": false,
   "include": [{"comm": "nginx|java.*"},
@@ -108,7 +114,8 @@ constexpr std::string_view kFullJson = R"({
 "limits": {"series": 1000, "series_per_metric": 100, "stale_after": "1h", "memory": 1073741824,
   "cpu": 1.0},
 "kubernetes": {"source": "cri", "kubeconfig": "/root/.kube/config", "node_name": "k1",
-  "api_server": "https://10.0.0.1:6443"},
+  "api_server": "https://10.0.0.1:6443", "kubelet": "https://10.0.0.7:10250",
+  "kubelet_verify": false, "services": false},
 "metrics": {"tarsier_tcp_rtt_seconds": {"buckets": [0.5, 1, 2]}, "tarsier_series": {"enabled": false}},
 "probes": {"tcp": {"enabled": false, "edges": false, "max_connections": 16, "sample": 0.25,
   "period": "250ms", "device": "eth1"}, "lock": {"enabled": true}}
@@ -188,11 +195,13 @@ TEST(Config, EveryKeyOfTheFullFileDiffersFromItsDefault) {
             "node.name! node.labels! node.root! daemon.without_bpf! kernel.btf! log.level "
             "log.format http.listen! http.tls_cert! http.tls_key! http.users! api.listen! "
             "api.socket! api.auth! api.token_file! labels.process! labels.container! "
-            "labels.kubernetes! labels.k8s_pod_labels! labels.fixed! labels.peer! labels.dialect! "
+            "labels.kubernetes! labels.k8s_pod_labels! labels.k8s_pod_annotations! "
+            "labels.k8s_node_labels! labels.fixed! labels.peer! labels.dialect! "
             "targets.include targets.exclude targets.self targets.payload limits.series "
             "limits.series_per_metric limits.stale_after limits.memory! limits.cpu "
             "kubernetes.source! kubernetes.kubeconfig! kubernetes.node_name! "
-            "kubernetes.api_server! metrics.tarsier_series.enabled! "
+            "kubernetes.api_server! kubernetes.kubelet! kubernetes.kubelet_verify! "
+            "kubernetes.services! metrics.tarsier_series.enabled! "
             "metrics.tarsier_series.buckets! metrics.tarsier_tcp_rtt_seconds.enabled! "
             "metrics.tarsier_tcp_rtt_seconds.buckets! probes.lock.enabled probes.tcp.enabled "
             "probes.tcp.edges probes.tcp.max_connections probes.tcp.sample probes.tcp.period "

@@ -137,6 +137,13 @@ constexpr Field kFields[] = {
      "Labels of pods that series carry as label_NAME, as in "
      "[\"app.kubernetes.io/name\"].",
      in<&C::labels, &C::Labels::k8s_pod_labels>(), any(F::pod_label), Effect::restart, 16},
+    {"labels", "k8s_pod_annotations",
+     "Annotations of pods that series carry as annotation_NAME, where the API server or the "
+     "kubelet is asked.",
+     in<&C::labels, &C::Labels::k8s_pod_annotations>(), any(F::pod_label), Effect::restart, 16},
+    {"labels", "k8s_node_labels",
+     "Labels of the node that tarsier_kubernetes_node_info carries as label_NAME.",
+     in<&C::labels, &C::Labels::k8s_node_labels>(), any(F::pod_label), Effect::restart, 16},
     {"labels", "fixed",
      "Labels that every series of a process, container or pod carries, as in { team = \"shop\" }.",
      in<&C::labels, &C::Labels::fixed>(), any(F::label_value), Effect::restart, 16, F::label_name},
@@ -186,6 +193,18 @@ constexpr Field kFields[] = {
      "URL of the API server, instead of the one that the service "
      "account or kubeconfig names.",
      in<&C::kubernetes, &C::Kubernetes::api_server>(), any(F::url), Effect::restart},
+    {"kubernetes", "kubelet",
+     "URL of the kubelet, which is asked for the pods where the API server may not be. \"\" is "
+     "https://127.0.0.1:10250, for whoever has credentials.",
+     in<&C::kubernetes, &C::Kubernetes::kubelet>(), any(F::url), Effect::restart},
+    {"kubernetes", "kubelet_verify",
+     "Whether the kubelet's certificate must be signed by the cluster. Many kubelets sign their "
+     "own.",
+     in<&C::kubernetes, &C::Kubernetes::kubelet_verify>(), any(F::boolean), Effect::restart},
+    {"kubernetes", "services",
+     "Whether services, their pods on other nodes and the nodes themselves are learned as names of "
+     "peers: two watches of the API server more.",
+     in<&C::kubernetes, &C::Kubernetes::services>(), any(F::boolean), Effect::restart},
 };
 
 Value show_rule(const TargetRule& rule) {

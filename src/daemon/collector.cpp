@@ -34,7 +34,7 @@ Collector::Collector(const Parts& parts)
       sinks_(parts.sinks),
       self_(parts.self) {}
 
-Status Collector::start(RunningProbe* lifecycle, RunningProbe* sockets) {
+Status Collector::start(const RunningServices& services) {
   epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!epoll_ || !wake_) return fail_errno("make the collector's descriptors");
@@ -44,14 +44,16 @@ Status Collector::start(RunningProbe* lifecycle, RunningProbe* sockets) {
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0) {
     return fail_errno("watch the collector's wake-up");
   }
-  lifecycle_ = lifecycle;
-  for (RunningProbe* service : {lifecycle, sockets}) {
+  lifecycle_ = services.lifecycle;
+  names_ = services.names;
+  for (RunningProbe* service : {services.lifecycle, services.sockets, services.names}) {
     if (service != nullptr) services_.push_back(service);
   }
   if (lifecycle_ != nullptr) {
     watch_rings(*lifecycle_, EPOLL_CTL_ADD);
     take_snapshot();
   }
+  if (names_ != nullptr) watch_rings(*names_, EPOLL_CTL_ADD);
   heartbeat_ns_ = clock_.boot_ns();
   thread_ = std::thread([this] { loop(); });
   ::pthread_setname_np(thread_.native_handle(), "collector");
@@ -146,6 +148,7 @@ void Collector::round() {
   run_work();
   std::size_t records = 0;
   const std::uint64_t until = drain_lifecycle(now, records);
+  drain_names();
   subjects_.poll(now);
   bool more = until < now - kSettleNs;
   // Each round begins with another probe, so that nobody is always last.
@@ -186,6 +189,23 @@ std::uint64_t Collector::drain_lifecycle(std::uint64_t now_ns, std::size_t& reco
   }
   lifecycle_->handler_ns += clock_.boot_ns() - now_ns;
   return until;
+}
+
+// Before the probes: who connects has asked for the address just before.
+void Collector::drain_names() {
+  if (names_ == nullptr) return;
+  const std::uint64_t began = clock_.boot_ns();
+  std::size_t records = 0;
+  for (kernel::Ring& ring : names_->loaded->rings()) {
+    records += ring.drain(std::numeric_limits<std::uint64_t>::max(), kMaxRecordsPerTurn,
+                          [this](Bytes record) {
+                            if (!subjects_.on_dns_answer(record)) ++names_->decode_errors;
+                          })
+                   .records;
+  }
+  if (records == 0) return;
+  names_->events += records;
+  names_->handler_ns += clock_.boot_ns() - began;
 }
 
 bool Collector::drain_ring(RunningProbe& probe, kernel::Ring& ring, std::uint64_t until_ns,

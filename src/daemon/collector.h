@@ -47,8 +47,8 @@ class Collector {
   Collector(const Collector&) = delete;
   Collector& operator=(const Collector&) = delete;
 
-  // The services outlive the collector's thread; null: it does not run.
-  Status start(RunningProbe* lifecycle, RunningProbe* sockets);
+  // The services outlive the collector's thread.
+  Status start(const RunningServices& services);
   void stop();
 
   // Runs `work` on the collector thread between two rounds and waits for it. Any other thread.
@@ -66,6 +66,7 @@ class Collector {
   void round();
   void run_work();
   std::uint64_t drain_lifecycle(std::uint64_t now_ns, std::size_t& records);
+  void drain_names();
   bool drain_ring(RunningProbe& probe, kernel::Ring& ring, std::uint64_t until_ns,
                   std::size_t& records);
   void tick(RunningProbe& probe, std::uint64_t now_ns);
@@ -82,6 +83,7 @@ class Collector {
   SelfMetrics& self_;
 
   RunningProbe* lifecycle_ = nullptr;
+  RunningProbe* names_ = nullptr;
   std::uint64_t lifecycle_lost_ = 0;
   std::vector<RunningProbe*> services_;
   std::vector<RunningProbe*> probes_;

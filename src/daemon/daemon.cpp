@@ -31,6 +31,7 @@
 #include "enrich/proc_snapshot.h"
 #include "kernel/facts.h"
 #include "kernel/loader.h"
+#include "net/conntrack.h"
 #include "version.h"
 
 namespace tarsier::daemon {
@@ -73,6 +74,17 @@ tarsier_env environment_of(const enrich::Hierarchy& hierarchy) {
   return environment;
 }
 
+net::Endpoint net_endpoint(const Endpoint& endpoint) {
+  return {endpoint.address, endpoint.port};
+}
+
+std::optional<Endpoint> translate(const net::Conntrack& conntrack, const Flow& flow) {
+  const auto found = conntrack.find({net_endpoint(flow.local), net_endpoint(flow.remote),
+                                     static_cast<std::uint16_t>(flow.protocol)});
+  if (!found) return std::nullopt;
+  return Endpoint{found->remote.address, found->remote.port};
+}
+
 // Blocks the signals that the control loop reads; before any thread is started.
 sigset_t block_signals() {
   sigset_t set;
@@ -97,7 +109,9 @@ class Daemon {
         resolver_(runtime_sources(host_), clock_),
         registry_(limits_of(config), settings_of(config)),
         self_(registry_, own_files_, static_cast<double>(clock_.real_ns()) / 1e9),
-        subjects_({host_, registry_, cgroups_, resolver_, static_cast<std::uint32_t>(::getpid())}),
+        conntrack_(clock_),
+        subjects_({host_, registry_, cgroups_, resolver_, static_cast<std::uint32_t>(::getpid()),
+                   [this](const Flow& flow) { return translate(conntrack_, flow); }}),
         sinks_(subjects_, registry_, stores_),
         collector_({clock_, registry_, subjects_, sinks_, self_}),
         probes_({clock_, host_, collector_, registry_, sinks_, self_,
@@ -111,6 +125,7 @@ class Daemon {
 
  private:
   Status start();
+  void start_conntrack();
   void start_servers();
   void snapshot_from_proc();
   bool is_ready();
@@ -138,6 +153,7 @@ class Daemon {
   metrics::Registry registry_;
   store::Stores stores_;
   SelfMetrics self_;
+  net::Conntrack conntrack_;
   Subjects subjects_;
   SubjectSinks sinks_;
   Collector collector_;
@@ -159,6 +175,14 @@ void Daemon::snapshot_from_proc() {
   subjects_.apply_snapshot(*entries, clock_.boot_ns());
 }
 
+// Where it is refused, peers behind a translated address are called by their service or address.
+void Daemon::start_conntrack() {
+  if (!state_.config.labels.peer) return;
+  if (auto status = conntrack_.start(); !status) {
+    base::log_warning("{}; translated addresses stay as sockets see them", status.error().message);
+  }
+}
+
 Status Daemon::start() {
   if (auto status = control_.open(); !status) return status;
   if (!hierarchy_) base::log_warning("{}", hierarchy_.error().message);
@@ -166,10 +190,10 @@ Status Daemon::start() {
     base::log_warning("{}", status.error().message);
   }
   if (auto status = subjects_.configure(state_.config); !status) return status;
-  probes_.start_services();
-  if (probes_.lifecycle() == nullptr) snapshot_from_proc();
-  if (auto status = collector_.start(probes_.lifecycle(), probes_.sockets()); !status)
-    return status;
+  start_conntrack();
+  probes_.start_services(state_.config.labels.peer);
+  if (probes_.services().lifecycle == nullptr) snapshot_from_proc();
+  if (auto status = collector_.start(probes_.services()); !status) return status;
   probes_.apply(state_.config.probes);
   start_servers();
   return {};
@@ -272,6 +296,7 @@ void Daemon::stop() {
   probes_.stop_all();
   collector_.stop();
   resolver_.stop();
+  conntrack_.stop();
 }
 
 void Daemon::loop(int signal_fd) {

@@ -42,42 +42,51 @@ std::optional<Peers::Name> Peers::name_of(const Address& address) const {
   return Name{name->name, name->namespace_name, Kind::internal};
 }
 
-Peers::Found Peers::look_up(const Subject& subject, const Flow& flow, std::uint64_t now_ns) const {
-  const std::optional<Flow> translated =
-      sources_.translate ? sources_.translate(flow) : std::nullopt;
-  const Flow other_end = translated.value_or(far_end(flow));
-  if (const auto owner = flows_.owner_of(other_end); owner && sources_.process) {
+Flow Peers::true_flow(const Flow& flow) const {
+  Flow truth = flow;
+  if (!sources_.translate) return truth;
+  if (const auto remote = sources_.translate(flow)) truth.remote = *remote;
+  return truth;
+}
+
+Peers::Found Peers::look_up(const Subject& subject, const Flow& flow, const Flow& truth,
+                            std::uint64_t now_ns) const {
+  if (const auto owner = flows_.owner_of(far_end(truth)); owner && sources_.process) {
     if (auto name = sources_.process(*owner, now_ns)) {
       return {{std::move(name->name), std::move(name->namespace_name), Kind::internal},
               name->complete};
     }
   }
-  const Address& address = other_end.local.address;
-  if (auto name = name_of(address)) {
-    const bool final =
-        translated || !sources_.may_be_translated || !sources_.may_be_translated(flow);
-    return {std::move(*name), final};
+  if (auto name = name_of(truth.remote.address)) {
+    // Named after a service's own address: its backend may be told in a moment.
+    const bool is_service = sources_.cluster != nullptr && sources_.translate &&
+                            sources_.cluster->is_service(truth.remote.address);
+    return {std::move(*name), !is_service};
   }
   // Where the backend has no name, the service that was asked for has one.
   if (auto name = name_of(flow.remote.address)) return {std::move(*name), true};
   const bool client = flow.side == Flow::Side::client;
   if (client && sources_.dns) {
-    for (const Address& asked : {flow.remote.address, address}) {
+    for (const Address& asked : {flow.remote.address, truth.remote.address}) {
       auto name = sources_.dns(asked, subject.tgid, now_ns);
       if (name) return {{std::move(*name), "", Kind::external}, true};
     }
   }
-  return {{client ? enrich::format_endpoint(other_end.local) : enrich::format_address(address), "",
-           Kind::external},
+  return {{client ? enrich::format_endpoint(truth.remote)
+                  : enrich::format_address(truth.remote.address),
+           "", Kind::external},
           false};
 }
 
 Peer Peers::connect(const Subject& subject, const Flow& flow, std::uint64_t now_ns) {
   if (!enabled_ || enrich::is_unspecified(flow.remote.address)) return {};
+  const Flow truth = true_flow(flow);
   if (subject.type == Subject::Type::process) {
-    flows_.connected(flow, owner_of(subject), now_ns);
+    // A translation that was told late: nobody will look for the end as it was known first.
+    if (truth.remote != flow.remote) flows_.disconnected(flow, now_ns);
+    flows_.connected(truth, owner_of(subject), now_ns);
   }
-  const Found found = look_up(subject, flow, now_ns);
+  const Found found = look_up(subject, flow, truth, now_ns);
   if (found.settled) {
     const std::uint32_t name = intern(found.name, now_ns);
     settle_early(flow, name);
@@ -85,6 +94,12 @@ Peer Peers::connect(const Subject& subject, const Flow& flow, std::uint64_t now_
   }
   if (is_known_unknown(flow, now_ns)) return {intern(found.name, now_ns), false};
   return wait_for_name(subject, flow, found.name, now_ns);
+}
+
+void Peers::disconnected(const Flow& flow, std::uint64_t now_ns) {
+  flows_.disconnected(flow, now_ns);
+  const Flow truth = true_flow(flow);
+  if (truth.remote != flow.remote) flows_.disconnected(truth, now_ns);
 }
 
 Peer Peers::wait_for_name(const Subject& subject, const Flow& flow, const Name& address,
@@ -278,7 +293,7 @@ void Peers::settle_early(const Flow& flow, std::uint32_t name) {
 void Peers::settle_waiting(std::uint64_t now_ns) {
   std::erase_if(waiting_, [&](const auto& entry) {
     const Waiting& waiting = entry.second;
-    const Found found = look_up(waiting.subject, waiting.flow, now_ns);
+    const Found found = look_up(waiting.subject, waiting.flow, true_flow(waiting.flow), now_ns);
     if (!found.settled && now_ns - waiting.since_ns < kPeerPendingNs) return false;
     if (!found.settled) remember_unknown(waiting.flow, now_ns);
     forward(waiting.id, intern(found.name, now_ns));

@@ -42,10 +42,8 @@ inline constexpr std::string_view kOtherPeers = "~other";
 
 // Who knows names. Asked in this order; empty functions know nothing.
 struct PeerSources {
-  // The flow as the socket at the other end has it, where addresses are translated in between.
-  std::function<std::optional<Flow>(const Flow&)> translate;
-  // Whether a translation of the flow may still be told.
-  std::function<bool(const Flow&)> may_be_translated;
+  // The true other end, where the address that the socket sees is a translated one.
+  std::function<std::optional<Endpoint>(const Flow&)> translate;
   // How others call a process of this node; nothing: it is not known or has ended.
   struct LocalName {
     std::string name, namespace_name;
@@ -77,7 +75,7 @@ class Peers {
   void enable(bool enabled) { enabled_ = enabled; }
 
   Peer connect(const Subject& subject, const Flow& flow, std::uint64_t now_ns);
-  void disconnected(const Flow& flow, std::uint64_t now_ns) { flows_.disconnected(flow, now_ns); }
+  void disconnected(const Flow& flow, std::uint64_t now_ns);
 
   // The entity of a subject towards a peer; `base` is the subject's own. Holds a reference until
   // nobody asked for kPeerIdleNs.
@@ -149,7 +147,10 @@ class Peers {
 
   static RemoteKey key_of(const Flow& flow);
   static std::uint64_t edge_key(metrics::EntityId base, std::uint32_t peer);
-  [[nodiscard]] Found look_up(const Subject& subject, const Flow& flow, std::uint64_t now_ns) const;
+  // The flow between the two true ends: both sockets of a connection have the same, changed over.
+  [[nodiscard]] Flow true_flow(const Flow& flow) const;
+  [[nodiscard]] Found look_up(const Subject& subject, const Flow& flow, const Flow& truth,
+                              std::uint64_t now_ns) const;
   [[nodiscard]] std::optional<Name> name_of(const Address& address) const;
   Peer wait_for_name(const Subject& subject, const Flow& flow, const Name& address,
                      std::uint64_t now_ns);

@@ -157,42 +157,60 @@ TEST_F(PeersTest, PodsServicesNodesAndDnsInThisOrder) {
   EXPECT_EQ(name(connect(kCurl, flow)), "peer=web peer_namespace=shop");
 }
 
-TEST_F(PeersTest, ATranslatedConnectionIsNamedAfterItsBackend) {
-  const Flow flow = client_flow("10.244.1.5", 40001, "10.96.0.10", 80);
-  std::optional<Flow> translation;
-  sources_.translate = [&](const Flow&) { return translation; };
-  sources_.may_be_translated = [](const Flow&) { return true; };
-  peers_.emplace(registry_, sources_);
-  cluster_.put(enrich::ClusterKind::service, "shop/web-svc",
-               {enrich::ClusterKind::service, "web-svc", "shop"},
-               std::vector{address("10.96.0.10")});
-  const Peer early = connect(kCurl, flow);
+class TranslatedPeersTest : public PeersTest {
+ protected:
+  void SetUp() override {
+    PeersTest::SetUp();
+    sources_.translate = [this](const Flow& flow) -> std::optional<Endpoint> {
+      const auto found = translations_.find(flow.remote);
+      return found == translations_.end() ? std::nullopt : std::optional(found->second);
+    };
+    peers_.emplace(registry_, sources_);
+    cluster_.put(enrich::ClusterKind::service, "shop/web-svc",
+                 {enrich::ClusterKind::service, "web-svc", "shop"},
+                 std::vector{address("10.96.0.10")});
+    enrich::PodFacts pod;
+    pod.uid = "u1";
+    pod.name = "web-0";
+    pod.addresses = {address("10.244.1.9")};
+    pods_.put(pod);
+  }
+  std::map<Endpoint, Endpoint> translations_;
+  const Flow flow_ = client_flow("10.244.1.5", 40001, "10.96.0.10", 80);
+};
+
+TEST_F(TranslatedPeersTest, AConnectionIsNamedAfterItsBackend) {
+  const Peer early = connect(kCurl, flow_);
   EXPECT_EQ(name(early), "…") << "the translation may not have been told yet";
-  enrich::PodFacts pod;
-  pod.uid = "u1";
-  pod.name = "web-0";
-  pod.addresses = {address("10.244.1.9")};
-  pods_.put(pod);
-  translation = far_end(client_flow("10.244.1.5", 40001, "10.244.1.9", 8080));
+  translations_[flow_.remote] = {address("10.244.1.9"), 8080};
   pass(kSecond / 10);
   EXPECT_EQ(name(early), "peer=web-0");
-  translation = far_end(client_flow("10.244.1.5", 40001, "10.244.9.9", 8080));
-  EXPECT_EQ(name(connect(kCurl, flow)), "peer=web-svc peer_namespace=shop")
+  translations_[flow_.remote] = {address("10.244.9.9"), 8080};
+  EXPECT_EQ(name(connect(kCurl, flow_)), "peer=web-svc peer_namespace=shop")
       << "a backend without a name: the service has one";
 }
 
-TEST_F(PeersTest, WithoutATranslationTheServiceIsTheNameAfterASecond) {
-  sources_.translate = [](const Flow&) { return std::nullopt; };
-  sources_.may_be_translated = [](const Flow&) { return true; };
-  peers_.emplace(registry_, sources_);
-  cluster_.put(enrich::ClusterKind::service, "shop/web-svc",
-               {enrich::ClusterKind::service, "web-svc", "shop"},
-               std::vector{address("10.96.0.10")});
-  const Peer peer = connect(kCurl, client_flow("10.244.1.5", 40001, "10.96.0.10", 80));
+TEST_F(TranslatedPeersTest, WithoutATranslationTheServiceIsTheNameAfterASecond) {
+  const Peer peer = connect(kCurl, flow_);
   pass(kSecond / 2);
   EXPECT_EQ(name(peer), "…");
   pass(kSecond);
   EXPECT_EQ(name(peer), "peer=web-svc peer_namespace=shop");
+}
+
+// The client sees the service's address, the server a masqueraded one; both are on this node.
+TEST_F(TranslatedPeersTest, BothEndsFindEachOtherBehindTwoTranslations) {
+  const Flow server = far_end(client_flow("192.0.2.1", 61001, "10.244.1.9", 8080));
+  (void)connect(kCurl, flow_);  // before the translation is told
+  translations_[flow_.remote] = {address("10.244.1.9"), 8080};
+  translations_[server.remote] = flow_.local;
+  (void)connect(kNginx, server);
+  EXPECT_EQ(name(connect(kCurl, flow_)), "peer=nginx");
+  EXPECT_EQ(name(connect(kNginx, server)), "peer=curl");
+  peers_->disconnected(flow_, now_);
+  peers_->disconnected(server, now_);
+  pass(enrich::kClientGraceNs + 10 * kSecond);
+  EXPECT_EQ(peers_->flows().clients(), 0U) << "under both of its addresses";
 }
 
 TEST_F(PeersTest, APendingSubjectAndAPendingPeerBecomeOneShownSeries) {

@@ -100,9 +100,10 @@ std::unique_ptr<RunningProbe> ProbeManager::start_service(const ProbeSpec& spec)
   return problem ? std::move(running) : nullptr;
 }
 
-void ProbeManager::start_services() {
+void ProbeManager::start_services(bool peers) {
   facts_ = std::make_unique<kernel::RunningKernel>(parts_.btf_path);
   lifecycle_ = start_service(kernel::lifecycle_service);
+  if (peers) names_ = start_service(kernel::names_service);
   sockets_ = start_service(kernel::sockets_service);
   if (sockets_ == nullptr) return;
   for (const std::string_view iterator : kernel::kSocketSnapshots) {

@@ -55,10 +55,12 @@ class ProbeManager {
   ProbeManager(const ProbeManager&) = delete;
   ProbeManager& operator=(const ProbeManager&) = delete;
 
-  // Loads lifecycle and sockets. A service that cannot run takes down only what needs it.
-  void start_services();
-  [[nodiscard]] RunningProbe* lifecycle() { return lifecycle_.get(); }
-  [[nodiscard]] RunningProbe* sockets() { return sockets_.get(); }
+  // Loads lifecycle and sockets, and names where peers are wanted. A service that cannot run takes
+  // down only what needs it.
+  void start_services(bool peers);
+  [[nodiscard]] RunningServices services() {
+    return {lifecycle_.get(), sockets_.get(), names_.get()};
+  }
 
   // Makes the probes be as the configuration says: starts, stops, restarts those whose options
   // changed. The plates must outlive the manager or a stop() of the probe.
@@ -81,7 +83,7 @@ class ProbeManager {
   Parts parts_;
   kernel::SharedMaps shared_;
   std::unique_ptr<kernel::RunningKernel> facts_;
-  std::unique_ptr<RunningProbe> lifecycle_, sockets_;
+  std::unique_ptr<RunningProbe> lifecycle_, sockets_, names_;
   std::map<std::string, std::unique_ptr<RunningProbe>, std::less<>> running_;
   std::map<std::string, config::ProbeConfig, std::less<>> wanted_;
   mutable std::mutex mutex_;  // of statuses_

@@ -36,4 +36,11 @@ struct RunningProbe {
   std::map<std::string, std::uint64_t> said_losses, said_runs, said_run_ns;
 };
 
+// The framework's own; null: it does not run.
+struct RunningServices {
+  RunningProbe* lifecycle = nullptr;
+  RunningProbe* sockets = nullptr;
+  RunningProbe* names = nullptr;
+};
+
 }  // namespace tarsier::daemon

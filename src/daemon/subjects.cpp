@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "lifecycle.h"
+#include "names.h"
 
 namespace tarsier::daemon {
 namespace {
@@ -16,6 +17,7 @@ constexpr std::uint64_t kUnnamedNs = enrich::kNegativeNs;
 // Stands in ProcessVersion::identity for a process that [targets] leaves out.
 // No entity has this id; the highest one is the registry's own "no room".
 constexpr std::uint32_t kLeftOut = std::numeric_limits<std::uint32_t>::max() - 1;
+constexpr std::uint16_t kDnsPort = 53;
 constexpr std::string_view kOwnComm = "tarsier";
 
 enrich::Comm comm_of(const lifecycle_process& record) {
@@ -38,6 +40,8 @@ enrich::LabelChoice choice_of(const config::Config& config) {
   choice.container = labels.container;
   choice.kubernetes = labels.kubernetes;
   choice.pod_labels = labels.k8s_pod_labels;
+  choice.pod_annotations = labels.k8s_pod_annotations;
+  choice.node_labels = labels.k8s_node_labels;
   for (const auto& [name, value] : labels.fixed) choice.fixed.push_back({name, value});
   choice.dialect = labels.dialect == config::Dialect::otel ? enrich::Dialect::otel
                                                            : enrich::Dialect::short_names;
@@ -58,7 +62,7 @@ Subjects::Subjects(const Parts& parts)
       containers_(parts.resolver),
       enricher_(parts.host, parts.cgroups, containers_, pods_, {}),
       inventory_(registry_),
-      peers_(registry_, with_own_sources(parts.peer_sources)),
+      peers_(registry_, peer_sources(parts.translate)),
       self_tgid_(parts.self_tgid) {
   processes_.set_on_gone([this](const enrich::Process&, const enrich::ProcessVersion& version) {
     if (version.state != enrich::LabelState::none && version.identity != kLeftOut) {
@@ -116,6 +120,16 @@ bool Subjects::on_lifecycle(Bytes bytes) {
       return true;
     default: return false;
   }
+}
+
+bool Subjects::on_dns_answer(Bytes bytes) {
+  names_answer record;
+  if (!copy_from(bytes, record) || record.captured > sizeof record.message) return false;
+  const auto sender =
+      record.server_port == kDnsPort ? enrich::DnsSender::server : enrich::DnsSender::unknown;
+  dns_.learn(std::as_bytes(std::span(record.message, record.captured)), record.header.tgid, sender,
+             record.header.time_ns);
+  return true;
 }
 
 void Subjects::add_snapshot(Bytes bytes) {
@@ -304,19 +318,31 @@ std::optional<PeerSources::LocalName> Subjects::peer_name(const enrich::FlowOwne
                                 name.complete};
 }
 
-PeerSources Subjects::with_own_sources(PeerSources sources) {
+PeerSources Subjects::peer_sources(std::function<std::optional<Endpoint>(const Flow&)> translate) {
+  PeerSources sources;
+  sources.translate = std::move(translate);
   sources.pods = &pods_;
   sources.cluster = &cluster_;
   sources.process = [this](const enrich::FlowOwner& owner, std::uint64_t now_ns) {
     return peer_name(owner, now_ns);
   };
+  sources.dns = [this](const Address& address, std::uint32_t tgid,
+                       std::uint64_t now_ns) -> std::optional<std::string> {
+    const std::string* name = dns_.find(address, tgid, now_ns);
+    return name == nullptr ? std::nullopt : std::optional(*name);
+  };
   return sources;
+}
+
+const enrich::PodFacts* Subjects::pod_of(const enrich::ContainerFacts& container) const {
+  const enrich::PodFacts* pod = pods_.of_container(container.id);
+  return pod != nullptr ? pod : pods_.find(container.pod.uid);
 }
 
 void Subjects::poll(std::uint64_t now_ns) {
   for (std::string& id : containers_.poll(now_ns)) {
     if (const enrich::Container* container = containers_.find(id)) {
-      inventory_.put(*container, pods_.of_container(id));
+      inventory_.put(*container, pod_of(container->facts));
     }
     changed_.insert(std::move(id));
   }
@@ -338,6 +364,9 @@ void Subjects::second(std::uint64_t now_ns) {
   enricher_.expire(now_ns);
   pods_.expire(now_ns);
   relabel_changed(now_ns);
+  for (const enrich::ContainerExit& exit : containers_.take_exits()) {
+    inventory_.count(exit, pod_of(exit.facts));
+  }
   inventory_.refresh(containers_, pods_);
 }
 
@@ -362,6 +391,7 @@ SubjectFigures Subjects::figures() const {
                   {"peers", peers.peers, kMaxPeers, peers.peers_refused},
                   {"external_peers", peers.external, kMaxExternalPeers, peers.external_refused},
                   {"unsettled_peers", peers.aliases, kMaxAliases, peers.aliases_refused},
+                  {"dns_names", dns_.size(), enrich::kMaxDnsNames, dns_.stats().evicted},
                   {"edges", peers.edges, kMaxEdges, peers.edges_refused},
                   {"local_clients", peers_.flows().clients(), enrich::kMaxLocalClients,
                    peers_.flows().stats().clients_refused},

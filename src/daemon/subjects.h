@@ -19,6 +19,7 @@
 #include "enrich/cgroups.h"
 #include "enrich/cluster_names.h"
 #include "enrich/containers.h"
+#include "enrich/dns_names.h"
 #include "enrich/enricher.h"
 #include "enrich/pods.h"
 #include "enrich/processes.h"
@@ -53,8 +54,8 @@ class Subjects {
     enrich::CgroupTable& cgroups;
     enrich::Resolver& resolver;
     std::uint32_t self_tgid = 0;
-    // Where names of peers come from beside the tables here: translate, may_be_translated, dns.
-    PeerSources peer_sources = {};
+    // Tells what translated addresses became; may be empty.
+    std::function<std::optional<Endpoint>(const Flow&)> translate = {};
   };
   explicit Subjects(const Parts& parts);
   // Whoever keeps something for a process by its entity: told when the process ended, and when an
@@ -75,6 +76,8 @@ class Subjects {
 
   // One record of the lifecycle service; false: undecodable.
   bool on_lifecycle(Bytes record);
+  // One record of the service `names`; false: undecodable.
+  bool on_dns_answer(Bytes record);
   // All processes, from the service's iterator (pieces of lifecycle_process).
   void add_snapshot(Bytes record);
   void finish_snapshot(std::uint64_t taken_ns);
@@ -88,6 +91,8 @@ class Subjects {
   void expect_pods(bool expected) { enricher_.expect_pods(expected); }
   void put_pod(enrich::PodFacts pod);
   void remove_pod(std::string_view uid, std::uint64_t now_ns) { pods_.remove(uid, now_ns); }
+  void put_own_node(const enrich::NodeFacts& node) { inventory_.put(node); }
+  [[nodiscard]] std::uint64_t missed_pods() const { return enricher_.missed_pods(); }
   enrich::PodTable& pods() { return pods_; }
   enrich::ClusterNames& cluster() { return cluster_; }
   Peers& peers() { return peers_; }
@@ -126,12 +131,13 @@ class Subjects {
   [[nodiscard]] bool observes(const enrich::Process& process, const enrich::ProcessVersion& version,
                               const OwnFacts& own, std::uint64_t now_ns);
   bool retry(const PendingVersion& waiting, std::uint64_t now_ns);
+  [[nodiscard]] const enrich::PodFacts* pod_of(const enrich::ContainerFacts& container) const;
   void relabel(enrich::Process& process, std::uint64_t now_ns);
   void relabel_changed(std::uint64_t now_ns);
   void second(std::uint64_t now_ns);
   std::optional<PeerSources::LocalName> peer_name(const enrich::FlowOwner& owner,
                                                   std::uint64_t now_ns);
-  PeerSources with_own_sources(PeerSources sources);
+  PeerSources peer_sources(std::function<std::optional<Endpoint>(const Flow&)> translate);
 
   const base::HostFiles& host_;
   metrics::Registry& registry_;
@@ -140,6 +146,7 @@ class Subjects {
   enrich::ContainerTable containers_;
   enrich::PodTable pods_;
   enrich::ClusterNames cluster_;
+  enrich::DnsNames dns_;
   enrich::ProcessTable processes_;
   enrich::Enricher enricher_;
   Inventory inventory_;

@@ -47,6 +47,11 @@ class ClusterNames {
   // Of several that claim an address: the service itself before a pod's service before a node, then
   // the first by namespace and name, so that the answer does not depend on the order of events.
   [[nodiscard]] const ClusterName* find(const Address& address) const;
+  // Whether the address is a service's own, behind which something else answers.
+  [[nodiscard]] bool is_service(const Address& address) const {
+    const ClusterName* name = find(address);
+    return name != nullptr && name->kind == ClusterKind::service;
+  }
 
   [[nodiscard]] std::size_t objects() const { return objects_.size(); }
   [[nodiscard]] std::size_t addresses() const { return addresses_.size(); }

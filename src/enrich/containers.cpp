@@ -13,7 +13,7 @@ using State = ContainerFacts::State;
 ContainerFacts merged(const ContainerFacts& known, ContainerFacts said) {
   if (said.runtime == Runtime::unknown) said.runtime = known.runtime;
   if (said.sandbox_id.empty()) said.sandbox_id = known.sandbox_id;
-  if (said.pod == PodFacts{}) said.pod = known.pod;
+  if (said.pod == PodName{}) said.pod = known.pod;
   if (said.image_digest.empty()) said.image_digest = known.image_digest;
   if (said.complete || !known.complete) return said;
   said.complete = true;

@@ -59,7 +59,12 @@ void Enricher::look_up_container(std::uint64_t now_ns, Place& place) {
   place.complete = container->state == ContainerState::absent;
 }
 
-void Enricher::look_up_pod(Place& place) const {
+void Enricher::miss_pod(Place& place) {
+  ++missed_pods_;
+  place.complete = false;
+}
+
+void Enricher::look_up_pod(Place& place) {
   const CgroupInfo& cgroup = *place.cgroup;
   if (!cgroup.pod_uid.empty()) place.pod = pods_.find(cgroup.pod_uid);
   if (place.pod == nullptr && !cgroup.container_id.empty()) {
@@ -71,21 +76,19 @@ void Enricher::look_up_pod(Place& place) const {
     const bool listed =
         std::ranges::find(containers, cgroup.container_id, &PodContainer::id) != containers.end();
     if (listed) place.complete = place.named = true;
+    if (!place.pod->complete) place.complete = false;
     return;
   }
   if (place.container != nullptr && !place.container->pod.name.empty()) {
-    const PodName& pod = place.container->pod;
-    place.told_by_runtime.uid = pod.uid;
-    place.told_by_runtime.name = pod.name;
-    place.told_by_runtime.namespace_name = pod.namespace_name;
+    place.told_by_runtime = pod_told_by(*place.container);
     place.pod = &place.told_by_runtime;
     // Whoever tells of pods knows its workload and labels as well.
-    if (pods_expected_) place.complete = false;
+    if (pods_expected_) miss_pod(place);
     return;
   }
   if (cgroup.pod_uid.empty()) return;
   place.named = false;
-  if (pods_expected_) place.complete = false;
+  if (pods_expected_) miss_pod(place);
 }
 
 Identity Enricher::identify(const Process& process, ProcessVersion& version, std::uint64_t now_ns) {

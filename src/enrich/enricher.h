@@ -64,6 +64,9 @@ class Enricher {
   // Whether somebody tells of the pods of this node: then what runs in a pod waits for it.
   void expect_pods(bool expected) { pods_expected_ = expected; }
 
+  // Grows when somebody is in a pod that nobody has told of.
+  [[nodiscard]] std::uint64_t missed_pods() const { return missed_pods_; }
+
   // The labels of a version of a process. Writes version.state and pending_since_ns: complete, or
   // pending for kPendingNs, makes it resolved.
   Identity identify(const Process& process, ProcessVersion& version, std::uint64_t now_ns);
@@ -82,13 +85,15 @@ class Enricher {
  private:
   void look_up(std::uint64_t cgroup_id, std::uint32_t tgid, std::uint64_t now_ns, Place& place);
   void look_up_container(std::uint64_t now_ns, Place& place);
-  void look_up_pod(Place& place) const;
+  void look_up_pod(Place& place);
+  void miss_pod(Place& place);
 
   const base::HostFiles& host_;
   CgroupTable& cgroups_;
   ContainerTable& containers_;
   const PodTable& pods_;
   bool pods_expected_ = false;
+  std::uint64_t missed_pods_ = 0;
   LabelChoice choice_;
 };
 

@@ -27,6 +27,9 @@ constexpr Names kContainer{"container", "container_name"};
 constexpr Names kPodContainer{"container", "k8s_container_name"};
 constexpr Names kContainerId{"container_id", "container_id"};
 constexpr Names kImage{"image", "container_image_name"};
+constexpr Names kImageDigest{"image_digest", "container_image_digest"};
+constexpr Names kZone{"zone", "cloud_availability_zone"};
+constexpr Names kNodeLabel{"label_", "k8s_node_label_"};
 constexpr Names kRuntime{"runtime", "container_runtime"};
 constexpr Names kNamespace{"namespace", "k8s_namespace_name"};
 constexpr Names kPod{"pod", "k8s_pod_name"};
@@ -37,6 +40,7 @@ constexpr Names kHostNetwork{"host_network", "k8s_pod_host_network"};
 constexpr Names kWorkload{"workload", "k8s_workload_name"};
 constexpr Names kWorkloadKind{"workload_kind", "k8s_workload_kind"};
 constexpr Names kPodLabel{"label_", "k8s_pod_label_"};  // and the label's own name
+constexpr Names kPodAnnotation{"annotation_", "k8s_pod_annotation_"};
 
 // The semantic conventions have an attribute for the name of each of these kinds.
 constexpr std::string_view kOtelWorkloads[] = {"Deployment", "StatefulSet", "DaemonSet",
@@ -75,12 +79,18 @@ void add_workload(const PodFacts& pod, Writer& writer) {
   writer.add(kWorkloadKind, pod.workload_kind);
 }
 
-void add_pod_labels(const PodFacts& pod, const LabelChoice& choice, Writer& writer) {
-  for (const std::string& wanted : choice.pod_labels) {
-    const auto found = std::ranges::find(pod.labels, wanted, &Label::name);
-    if (found == pod.labels.end()) continue;
-    writer.add(std::string(kPodLabel.in(choice.dialect)) + wanted, found->value);
+void add_chosen(const std::vector<Label>& labels, const std::vector<std::string>& choice,
+                const Names& prefix, Writer& writer) {
+  for (const std::string& wanted : choice) {
+    const auto found = std::ranges::find(labels, wanted, &Label::name);
+    if (found == labels.end()) continue;
+    writer.add(std::string(prefix.in(writer.dialect())) + wanted, found->value);
   }
+}
+
+void add_pod_labels(const PodFacts& pod, const LabelChoice& choice, Writer& writer) {
+  add_chosen(pod.labels, choice.pod_labels, kPodLabel, writer);
+  add_chosen(pod.annotations, choice.pod_annotations, kPodAnnotation, writer);
 }
 
 }  // namespace
@@ -96,10 +106,19 @@ std::string container_name(const SubjectFacts& facts) {
   return std::string(short_container_id(id));
 }
 
+PodFacts pod_told_by(const ContainerFacts& container) {
+  PodFacts pod;
+  pod.uid = container.pod.uid;
+  pod.name = container.pod.name;
+  pod.namespace_name = container.pod.namespace_name;
+  return pod;
+}
+
 bool same_labels(const PodFacts& one, const PodFacts& other) {
   return one.name == other.name && one.namespace_name == other.namespace_name &&
          one.workload == other.workload && one.workload_kind == other.workload_kind &&
-         one.labels == other.labels && one.containers == other.containers;
+         one.labels == other.labels && one.annotations == other.annotations &&
+         one.complete == other.complete && one.containers == other.containers;
 }
 
 std::vector<Label> labels_of(const SubjectFacts& facts, const LabelChoice& choice) {
@@ -133,11 +152,20 @@ std::vector<Label> container_info_labels(const ContainerFacts& facts, const PodF
              facts.name.empty() ? short_id : std::string_view(facts.name));
   writer.add(kContainerId, short_id);
   writer.add(kImage, facts.image);
+  writer.add(kImageDigest, facts.image_digest);
   if (facts.runtime != Runtime::unknown) writer.add(kRuntime, name_of(facts.runtime));
   if (pod != nullptr) {
     writer.add(kNamespace, pod->namespace_name);
     writer.add(kPod, pod->name);
   }
+  return std::move(writer).take();
+}
+
+std::vector<Label> node_info_labels(const NodeFacts& node, const LabelChoice& choice) {
+  Writer writer(choice.dialect);
+  writer.add(kNode, node.name);
+  writer.add(kZone, node.zone);
+  add_chosen(node.labels, choice.node_labels, kNodeLabel, writer);
   return std::move(writer).take();
 }
 

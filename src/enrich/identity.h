@@ -32,7 +32,9 @@ struct LabelChoice {
   bool image = false;
   bool kubernetes = true;                    // namespace, pod, workload, and the pod labels below
   std::vector<std::string> pod_labels = {};  // shown as label_NAME
-  std::vector<Label> fixed = {};             // on every series, as they are
+  std::vector<std::string> pod_annotations = {};  // shown as annotation_NAME
+  std::vector<std::string> node_labels = {};      // of tarsier_kubernetes_node_info
+  std::vector<Label> fixed = {};                  // on every series, as they are
   Dialect dialect = Dialect::short_names;
 };
 
@@ -97,14 +99,25 @@ struct PodFacts {
   std::string cgroup_uid;  // of a static pod, whose cgroup is called otherwise; else empty
   std::string name, namespace_name, node;
   std::string workload, workload_kind;  // who made it: "web", "Deployment"; empty: not known
-  std::vector<Label> labels;            // those that somebody asked for, by their own names
+  std::vector<Label> labels;            // by their own names
+  std::vector<Label> annotations;       // those that were asked for
   std::vector<Address> addresses;
   std::vector<PodContainer> containers;
   bool host_network = false;
+  bool complete = true;  // false: its workload may be told in a moment
   friend bool operator==(const PodFacts&, const PodFacts&) = default;
 };
+// The same from the container's runtime alone; a pod without a uid where it is in none.
+[[nodiscard]] PodFacts pod_told_by(const ContainerFacts& container);
 // Whether the two look alike on a series.
 [[nodiscard]] bool same_labels(const PodFacts& one, const PodFacts& other);
+
+// What Kubernetes says about this node.
+struct NodeFacts {
+  std::string name, zone;
+  std::vector<Label> labels;
+  friend bool operator==(const NodeFacts&, const NodeFacts&) = default;
+};
 
 // All that is known about a subject. Empty fields are unknown or not asked for.
 struct SubjectFacts {
@@ -125,10 +138,12 @@ struct SubjectFacts {
 // registry makes them valid UTF-8 of bounded length and counts that.
 [[nodiscard]] std::vector<Label> labels_of(const SubjectFacts& facts, const LabelChoice& choice);
 
-// The labels of tarsier_container_info: container, container_id, image, runtime, and of its pod
-// namespace and pod. `pod` may be null.
+// The labels of tarsier_container_info: container, container_id, image, image_digest, runtime, and
+// of its pod namespace and pod. `pod` may be null.
 [[nodiscard]] std::vector<Label> container_info_labels(const ContainerFacts& facts,
                                                        const PodFacts* pod, Dialect dialect);
+// The labels of tarsier_kubernetes_node_info: node, zone and the chosen labels.
+[[nodiscard]] std::vector<Label> node_info_labels(const NodeFacts& node, const LabelChoice& choice);
 // The labels of tarsier_pod_info: all that is known of the pod, its chosen labels included.
 [[nodiscard]] std::vector<Label> pod_info_labels(const PodFacts& pod, const LabelChoice& choice);
 

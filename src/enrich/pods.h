@@ -37,6 +37,11 @@ class PodTable {
   // Forgets what was removed more than the grace time ago.
   void expire(std::uint64_t now_ns);
 
+  // Whether the pod (by the API's uid) does not exist, or not any more.
+  [[nodiscard]] bool is_gone(const std::string& uid) const {
+    const auto found = pods_.find(uid);
+    return found == pods_.end() || found->second->removed_ns != 0;
+  }
   // By the uid that stands in the cgroup path or that the API server knows; nullptr: unknown.
   [[nodiscard]] const PodFacts* find(std::string_view uid) const;
   [[nodiscard]] const PodFacts* of_container(std::string_view container_id) const;

@@ -76,9 +76,9 @@ Assembly::Assembly()
   subjects_.set_observer(&sinks_);
   (void)cgroups_.walk(clock_.boot_ns());
   EXPECT_TRUE(subjects_.configure(config::Config{}));
-  probes_.start_services();
-  EXPECT_NE(probes_.lifecycle(), nullptr);
-  EXPECT_TRUE(collector_.start(probes_.lifecycle(), probes_.sockets()));
+  probes_.start_services(true);
+  EXPECT_NE(probes_.services().lifecycle, nullptr);
+  EXPECT_TRUE(collector_.start(probes_.services()));
 }
 
 Assembly::~Assembly() {
