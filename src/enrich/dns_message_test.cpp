@@ -86,6 +86,8 @@ TEST(DnsMessage, OtherRecordsAndLengthsAreStepsOver) {
   message.record(DnsMessage::kQuestionName, DnsMessage::kTxt, 60, "\x03txt");
   message.record(DnsMessage::kQuestionName, DnsMessage::kA, 60, "five!");
   message.record(DnsMessage::kQuestionName, DnsMessage::kA, 60, "");
+  message.a(60, kOtherFour);
+  message.set16(message.size() - 12, 3);  // its class is CHAOS
   message.a(60, kFour);
   const auto answer = read_dns_answer(message.bytes());
   ASSERT_TRUE(answer);
@@ -229,6 +231,15 @@ TEST(DnsMessage, CountsAreNotBelieved) {
     texts.record(DnsMessage::kQuestionName, DnsMessage::kTxt, 1, "");
   }
   EXPECT_EQ(fault_of(texts.a(1, kFour)), DnsFault::no_answer);
+
+  DnsMessage one_too_many("a.b");
+  for (std::size_t i = 0; i < kMaxDnsRecords; ++i) {
+    one_too_many.record(DnsMessage::kQuestionName, i == 0 ? DnsMessage::kA : DnsMessage::kTxt, 1,
+                        kFour);
+  }
+  EXPECT_TRUE(read_dns_answer(one_too_many.bytes())->complete);
+  one_too_many.a(1, kOtherFour);
+  EXPECT_FALSE(read_dns_answer(one_too_many.bytes())->complete);
 }
 
 }  // namespace

@@ -314,6 +314,7 @@ TEST_F(NamesLive, OtherPortsAndAnswersWithoutAddressesGiveNothing) {
           const int fd = connected(Endpoint(family, kDns));
           if (exchange(fd, Call::recvfrom, 5, "none.example.org", nullptr) != 0) return 4;
           if (exchange(fd, Call::recvmsg, 5, "empty.example.org", nullptr) != 0) return 5;
+          if (exchange(fd, Call::read, 5, "query.example.org", nullptr) != 0) return 6;
         }
         return 0;
       },
