@@ -7,12 +7,9 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <linux/io_uring.h>
 #include <netdb.h>
 #include <nss.h>
 #include <resolv.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include <array>
@@ -25,6 +22,7 @@
 #include "kernel/loader.h"
 #include "kernel/services/services.h"
 #include "kernel/services/test_dns.h"
+#include "kernel/services/test_uring.h"
 #include "tarsier/livekit.h"
 
 namespace tarsier::kernel {
@@ -462,63 +460,13 @@ TEST_F(NamesLive, TheCLibraryAsks) {
   EXPECT_EQ(newly_lost(), 0U);
 }
 
-// The smallest io_uring that can receive: one submission, one completion.
-class Uring {
- public:
-  Uring() {
-    fd_ = static_cast<int>(::syscall(SYS_io_uring_setup, 1, &parameters_));
-    if (fd_ < 0) return;
-    ring_ = map(parameters_.sq_off.array + parameters_.sq_entries * sizeof(unsigned),
-                IORING_OFF_SQ_RING);
-    completions_ = map(parameters_.cq_off.cqes + parameters_.cq_entries * sizeof(io_uring_cqe),
-                       IORING_OFF_CQ_RING);
-    entry_ = reinterpret_cast<io_uring_sqe*>(map(sizeof(io_uring_sqe), IORING_OFF_SQES));
-  }
-  ~Uring() { ::close(fd_); }
-  Uring(const Uring&) = delete;
-  Uring& operator=(const Uring&) = delete;
-  [[nodiscard]] bool works() const { return fd_ >= 0; }
-  bool submit_receive(int socket, char* buffer, unsigned size) {
-    *entry_ = {};
-    entry_->opcode = IORING_OP_RECV;
-    entry_->fd = socket;
-    entry_->addr = reinterpret_cast<std::uint64_t>(buffer);
-    entry_->len = size;
-    *at(ring_, parameters_.sq_off.array) = 0;
-    __atomic_fetch_add(at(ring_, parameters_.sq_off.tail), 1, __ATOMIC_RELEASE);
-    return ::syscall(SYS_io_uring_enter, fd_, 1, 0, 0, nullptr, 0) == 1;
-  }
-  // The result of the receive, waited for if there is none yet.
-  int result() {
-    ::syscall(SYS_io_uring_enter, fd_, 0, 1, IORING_ENTER_GETEVENTS, nullptr, 0);
-    const auto* first = completions_ + parameters_.cq_off.cqes;
-    return reinterpret_cast<const io_uring_cqe*>(first)->res;
-  }
-
- private:
-  char* map(std::size_t size, std::uint64_t offset) const {
-    void* made = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd_,
-                        static_cast<off_t>(offset));
-    if (made == MAP_FAILED) std::abort();
-    return static_cast<char*>(made);
-  }
-  static unsigned* at(char* ring, unsigned offset) {
-    return reinterpret_cast<unsigned*>(ring + offset);
-  }
-
-  io_uring_params parameters_{};
-  int fd_ = -1;
-  char *ring_ = nullptr, *completions_ = nullptr;
-  io_uring_sqe* entry_ = nullptr;
-};
-
 // The answer comes while the thread waits in recvfrom, whose buffer holds what looks like another
 // answer: it must never be taken for the one that came.
 TEST_F(NamesLive, IoUringGivesTheRightBytesOrNone) {
   Asked asked;
   ask(
       [](const Pipe& pipe) {
-        Uring ring;
+        test::Uring ring;
         if (!ring.works()) return kMayNot + 2;
         const int fd = connected(Endpoint(AF_INET, kDns));
         const int other = connected(Endpoint(AF_INET, kOther));
