@@ -39,7 +39,6 @@ constexpr std::string_view kUdpV4 =
     "0af400011c0002800500010011000000060002001f75000006000300d60c000008000c00e2109cfe080003000000"
     "01b8080007000000001e";
 
-constexpr std::size_t kFlagsAt = 6;
 constexpr std::size_t kTypeAt = 4;
 constexpr std::size_t kProtocolAt = 52;  // of the original direction, IPv4
 constexpr std::size_t kReplyAt = 72;     // the same, CTA_TUPLE_REPLY
