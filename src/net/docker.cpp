@@ -22,7 +22,10 @@ constexpr std::string_view kEvents =
 
 // The answer of a runtime that did not do what was asked, made fit for one line of log.
 std::unexpected<Error> refused(const HttpResponse& response, std::string_view what) {
-  const ErrorCode code = response.status == 404 ? ErrorCode::not_found : ErrorCode::unavailable;
+  // While podman removes a container it answers 500, not 404 (seen with 4.3).
+  const bool unknown =
+      response.status == 404 || response.body.contains(R"("cause":"no such container")");
+  const ErrorCode code = unknown ? ErrorCode::not_found : ErrorCode::unavailable;
   return fail(code,
               fmt::format("{}: the runtime answered {} {}", what, response.status,
                           base::escape_control(

@@ -206,6 +206,16 @@ TEST_F(Docker, SaysThatThereIsNoSuchContainer) {
   EXPECT_EQ(client.get("a/json?x=1 HTTP/1.1\r\n").error().code, ErrorCode::not_found);
 }
 
+TEST_F(Docker, PodmansWordsForNoSuchContainer) {
+  serve([](Connection& connection) {
+    while (!connection.request().empty()) {
+      connection.answer(500, R"({"cause":"no such container","message":"x","response":500})");
+    }
+  });
+  EXPECT_EQ(DockerClient(path_).get(kId).error().code, ErrorCode::not_found);
+  EXPECT_EQ(DockerClient(path_).list().error().code, ErrorCode::unavailable);
+}
+
 TEST_F(Docker, NobodyThereIsSaid) {
   DockerClient client(path_);
   EXPECT_FALSE(client.present());

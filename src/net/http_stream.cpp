@@ -45,6 +45,10 @@ struct HttpLineStream::Impl {
     ::curl_easy_getinfo(easy.get(), CURLINFO_RESPONSE_CODE, &status);
     return status;
   }
+  // The question mark and what follows is no news to the reader.
+  [[nodiscard]] std::string name() const {
+    return fmt::format("GET {} on {}", std::string_view(url).substr(0, url.find('?')), socket);
+  }
   void prepare();
   void take(std::string_view bytes);
   static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user) noexcept {
@@ -89,7 +93,7 @@ void HttpLineStream::Impl::take(std::string_view bytes) {
 }
 
 std::unexpected<Error> HttpLineStream::Impl::explain(CURLcode result) const {
-  const std::string what = fmt::format("GET {} on {}", url, socket);
+  const std::string what = name();
   const long status = this->status();
   if (result == CURLE_OK && status == 200) {
     return fail(ErrorCode::unavailable, fmt::format("{}: the runtime closed the stream", what));
@@ -118,7 +122,7 @@ Result<HttpLineStream> HttpLineStream::open(const std::string& socket, std::stri
   if (const CURLMcode added = ::curl_multi_add_handle(impl->multi.get(), impl->easy.get());
       added != CURLM_OK) {
     return fail(ErrorCode::failed,
-                fmt::format("GET {} on {}: {}", target, socket, ::curl_multi_strerror(added)));
+                fmt::format("{}: {}", impl->name(), ::curl_multi_strerror(added)));
   }
   return HttpLineStream(std::move(impl));
 }
@@ -133,16 +137,15 @@ Status HttpLineStream::read(int timeout_ms, const std::function<void(std::string
     done = ::curl_multi_perform(impl_->multi.get(), &running);
   }
   if (done != CURLM_OK) {
-    return fail(ErrorCode::failed, fmt::format("GET {} on {}: {}", impl_->url, impl_->socket,
-                                               ::curl_multi_strerror(done)));
+    return fail(ErrorCode::failed,
+                fmt::format("{}: {}", impl_->name(), ::curl_multi_strerror(done)));
   }
   if (running > 0) return {};
   int left = 0;
   while (const CURLMsg* message = ::curl_multi_info_read(impl_->multi.get(), &left)) {
     if (message->msg == CURLMSG_DONE) return impl_->explain(message->data.result);
   }
-  return fail(ErrorCode::unavailable,
-              fmt::format("GET {} on {}: the stream is over", impl_->url, impl_->socket));
+  return fail(ErrorCode::unavailable, fmt::format("{}: the stream is over", impl_->name()));
 }
 
 bool HttpLineStream::answered() const {
