@@ -69,7 +69,7 @@ TEST_F(Pods, TwoContainersHaveAllTheirFacts) {
   EXPECT_EQ(one.labels, (std::vector<enrich::Label>{{"io.kubernetes.container.name", "app"},
                                                     {"tier", "front"}}));
   EXPECT_EQ(one.sandbox_id, pod_);
-  EXPECT_EQ(one.pod, (enrich::PodFacts{"uid-1", "web-0", "shop"}));
+  EXPECT_EQ(one.pod, (enrich::PodName{"uid-1", "web-0", "shop"}));
   EXPECT_EQ(one.limits.memory_bytes, 64U << 20U);
   EXPECT_EQ(one.limits.cpu_cores, 0.5);
   EXPECT_EQ(one.state, ContainerFacts::State::running);
