@@ -84,9 +84,9 @@ TEST_F(Pods, TwoContainersHaveAllTheirFacts) {
   const ContainerFacts sandbox = facts(pod_);
   EXPECT_TRUE(sandbox.is_sandbox());
   EXPECT_FALSE(one.is_sandbox());
-  EXPECT_EQ(node_->labels(app), "comm=sleep container=app");
-  EXPECT_EQ(node_->labels(sidecar), "comm=sleep container=sidecar");
-  EXPECT_EQ(node_->labels(pod_), "comm=sleep container=POD");
+  EXPECT_EQ(node_->labels(app), "comm=sleep container=app namespace=shop pod=web-0");
+  EXPECT_EQ(node_->labels(sidecar), "comm=sleep container=sidecar namespace=shop pod=web-0");
+  EXPECT_EQ(node_->labels(pod_), "comm=sleep container=POD namespace=shop pod=web-0");
 }
 
 TEST_F(Pods, AnInitContainerEndsAndTheMainOneStarts) {
@@ -97,7 +97,7 @@ TEST_F(Pods, AnInitContainerEndsAndTheMainOneStarts) {
   EXPECT_EQ(exit.reason, "Completed");
   EXPECT_GT(exit.finished_ns, exit.facts.created_ns);
   const std::string main = start("main");
-  EXPECT_EQ(node_->labels(main), "comm=sleep container=main");
+  EXPECT_EQ(node_->labels(main), "comm=sleep container=main namespace=shop pod=web-0");
   EXPECT_EQ(node_->exits(), 1U);
 }
 
@@ -112,7 +112,7 @@ TEST_F(Pods, ARestartHasANewIdAndTheSameName) {
       admin_->run(pod_, {.name = "app", .image = std::string(kImage), .attempt = 1});
   ASSERT_NE(second, first);
   EXPECT_EQ(facts(second).restart_count, 1U);
-  EXPECT_EQ(node_->labels(second), "comm=sleep container=app");
+  EXPECT_EQ(node_->labels(second), "comm=sleep container=app namespace=shop pod=web-0");
   ASSERT_TRUE(admin_->remove(first));
   node_->poll();
   EXPECT_EQ(node_->exits(), 1U);
@@ -125,7 +125,7 @@ TEST_F(Pods, ACommandInAContainerIsTheContainers) {
   std::thread exec([&] { admin_->exec(app, {"/bin/busybox", "sleep", "3"}); });
   // Its comm may still be the one before exec: this table gets no events of the kernel.
   const std::string labels = node_->labels(app, "busybox");
-  EXPECT_TRUE(labels.ends_with(" container=app")) << labels;
+  EXPECT_TRUE(labels.ends_with(" container=app namespace=shop pod=web-0")) << labels;
   exec.join();
 }
 
@@ -167,7 +167,8 @@ TEST_F(Pods, ContainerdGoesAndComesBack) {
     node_->want("nobody", Runtime::containerd);
     return !node_->state().present || !node_->state().healthy;
   }));
-  EXPECT_EQ(node_->labels(before), "comm=sleep container=before");  // what is known stays
+  EXPECT_EQ(node_->labels(before),
+            "comm=sleep container=before namespace=shop pod=web-0");  // what is known stays
   const std::uint64_t lists = node_->state().lists;
   ASSERT_TRUE(start_containerd());
   EXPECT_TRUE(wait_for([&] { return node_->state().lists > lists; }));
@@ -175,7 +176,7 @@ TEST_F(Pods, ContainerdGoesAndComesBack) {
   admin_.emplace(socket_, directory_.path("logs"));
   const std::string pod = admin_->run_pod({.name = "web-1", .uid = "uid-2"});
   const std::string after = admin_->run(pod, {.name = "after", .image = std::string(kImage)});
-  EXPECT_EQ(node_->labels(after), "comm=sleep container=after");
+  EXPECT_EQ(node_->labels(after), "comm=sleep container=after namespace=shop pod=web-1");
   EXPECT_EQ(facts(after).pod.name, "web-1");
   EXPECT_EQ(node_->exits(), 0U);
   EXPECT_TRUE(admin_->end_pod(pod));

@@ -43,6 +43,7 @@ class Node {
       poll();
       const auto entries = enrich::read_processes(host_, cgroups_, ::sysconf(_SC_CLK_TCK));
       if (!entries) return false;
+      processes_ = enrich::ProcessTable{};
       processes_.apply_snapshot(*entries, clock_.boot_ns());
       for (const enrich::SnapshotEntry& entry : *entries) {
         if (enrich::text_of(entry.comm) != comm) continue;
@@ -101,7 +102,8 @@ class Node {
     const enrich::Cgroup* cgroup = cgroups_.find(entry.cgroup_id, clock_.boot_ns(), entry.tgid);
     if (cgroup == nullptr || cgroup->info.container_id != container_id) return {};
     enrich::Process* process = processes_.find(entry.tgid, 0);
-    if (process == nullptr) return {};
+    // No events of the kernel come here: where it was before is what the table remembers.
+    if (process == nullptr || process->last().cgroup_id != entry.cgroup_id) return {};
     const auto identity = enricher_.identify(*process, process->last(), clock_.boot_ns());
     if (!identity.complete) return {};
     std::string text;

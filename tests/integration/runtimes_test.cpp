@@ -44,8 +44,8 @@ TEST_F(Containerd, ACriContainerHasItsNameAndImage) {
   EXPECT_EQ(client.get(std::string(64, '0')).error().code, ErrorCode::not_found);
 
   Node node(daemon::cri_source("containerd", enrich::Runtime::containerd, socket_));
-  EXPECT_EQ(node.labels(container), "comm=sleep container=app");
-  EXPECT_EQ(node.labels(sandbox), "comm=sleep container=POD");
+  EXPECT_EQ(node.labels(container), "comm=sleep container=app namespace=shop pod=web-0");
+  EXPECT_EQ(node.labels(sandbox), "comm=sleep container=POD namespace=shop pod=web-0");
   expect_daemon_names(container, "app");
 
   admin.end_pod(sandbox);
