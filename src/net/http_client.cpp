@@ -1,23 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "net/http_client.h"
 
-#include <curl/curl.h>
 #include <fmt/format.h>
 
 #include <cstring>
 #include <utility>
 
+#include "net/curl_options.h"
+
 namespace tarsier::net {
 namespace {
-
-constexpr std::size_t kMaxHeader = 64U << 10U;  // all header lines of an answer together
-
-struct ListDeleter {
-  void operator()(curl_slist* list) const { ::curl_slist_free_all(list); }
-};
-struct HandleDeleter {
-  void operator()(CURL* handle) const { ::curl_easy_cleanup(handle); }
-};
 
 // What a transfer has brought so far. libcurl calls back with it.
 struct Transfer {
@@ -58,7 +50,7 @@ ErrorCode code_of(CURLcode result) {
 }  // namespace
 
 struct HttpClient::Impl {
-  std::unique_ptr<CURL, HandleDeleter> handle{::curl_easy_init()};
+  std::unique_ptr<CURL, CurlHandleDeleter> handle{::curl_easy_init()};
   char error[CURL_ERROR_SIZE] = {};
 
   template <class Value>
@@ -72,13 +64,8 @@ struct HttpClient::Impl {
 
 void HttpClient::Impl::prepare(const HttpRequest& request, curl_slist* headers,
                                Transfer& transfer) {
-  ::curl_easy_reset(handle.get());  // options only: the connection stays
+  reset_options(handle.get());
   set(CURLOPT_ERRORBUFFER, error);
-  set(CURLOPT_NOSIGNAL, 1L);
-  set(CURLOPT_PROTOCOLS_STR, "http,https");
-  set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-  set(CURLOPT_PROXY, "");  // empty, not unset: else the environment decides
-  set(CURLOPT_FOLLOWLOCATION, 0L);
   set(CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout_ms));
   set(CURLOPT_URL, request.url.c_str());
   if (!request.unix_socket.empty()) set(CURLOPT_UNIX_SOCKET_PATH, request.unix_socket.c_str());
@@ -125,7 +112,7 @@ HttpClient& HttpClient::operator=(HttpClient&&) noexcept = default;
 
 Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
   if (impl_->handle == nullptr) return fail(ErrorCode::failed, "start libcurl: out of memory");
-  std::unique_ptr<curl_slist, ListDeleter> headers;
+  std::unique_ptr<curl_slist, CurlListDeleter> headers;
   for (const std::string& header : request.headers) {
     curl_slist* longer = ::curl_slist_append(headers.get(), header.c_str());
     if (longer == nullptr) return fail(ErrorCode::failed, "prepare a request: out of memory");
