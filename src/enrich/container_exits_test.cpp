@@ -249,6 +249,9 @@ TEST_F(Exits, ADeadRuntimeIsWaitedFor) {
   pass(40 * kSecond, kSecond);
   ASSERT_EQ(exits_.size(), 1U);
   EXPECT_EQ(exits_[0].code, 3);
+  tell(event(Kind::ended, "a", kFinish, 3));  // it tells late what happened meanwhile
+  pass(2 * kSecond);
+  EXPECT_EQ(exits_.size(), 1U);
 }
 
 TEST_F(Exits, ButNotForEver) {
