@@ -136,13 +136,9 @@ void ContainerTable::settle_end(Container& container, const Answer& answer, bool
 
 void ContainerTable::still_runs(Container& container, bool other_run, std::uint64_t now_ns) {
   const bool sure = container.certain || container.told_code.has_value();
-  if (other_run) {
-    report_told(container);
-  } else if (sure && ++container.exit_tries < kExitTries) {
-    return;  // the runtime has not written it down yet
-  } else if (container.told_code) {
-    report_told(container);
-  }
+  // The runtime may not have written it down yet.
+  if (!other_run && sure && ++container.exit_tries < kExitTries) return;
+  if (other_run || container.told_code) report_told(container);
   // It goes on.
   container.end = End::none;
   container.certain = container.restarted = container.out_of_memory = false;

@@ -12,6 +12,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/files.h"
@@ -43,8 +44,8 @@ class Node {
       poll();
       const auto entries = enrich::read_processes(host_, cgroups_, ::sysconf(_SC_CLK_TCK));
       if (!entries) return false;
-      processes_ = enrich::ProcessTable{};
-      processes_.apply_snapshot(*entries, clock_.boot_ns());
+      // Anew each time: without the kernel's word for it, an exec or a move stays unseen.
+      processes_.emplace().apply_snapshot(*entries, clock_.boot_ns());
       for (const enrich::SnapshotEntry& entry : *entries) {
         if (enrich::text_of(entry.comm) != comm) continue;
         text = labels_of_entry(entry, container_id);
@@ -101,9 +102,8 @@ class Node {
   std::string labels_of_entry(const enrich::SnapshotEntry& entry, std::string_view container_id) {
     const enrich::Cgroup* cgroup = cgroups_.find(entry.cgroup_id, clock_.boot_ns(), entry.tgid);
     if (cgroup == nullptr || cgroup->info.container_id != container_id) return {};
-    enrich::Process* process = processes_.find(entry.tgid, 0);
-    // No events of the kernel come here: where it was before is what the table remembers.
-    if (process == nullptr || process->last().cgroup_id != entry.cgroup_id) return {};
+    enrich::Process* process = processes_->find(entry.tgid, 0);
+    if (process == nullptr) return {};
     const auto identity = enricher_.identify(*process, process->last(), clock_.boot_ns());
     if (!identity.complete) return {};
     std::string text;
@@ -118,7 +118,7 @@ class Node {
   enrich::CgroupTable cgroups_;
   enrich::Resolver resolver_;
   enrich::ContainerTable containers_{resolver_};
-  enrich::ProcessTable processes_;
+  std::optional<enrich::ProcessTable> processes_;
   std::vector<enrich::ContainerExit> exits_;
   enrich::PodTable pods_;
   enrich::Enricher enricher_{host_, cgroups_, containers_, pods_, enrich::LabelChoice{}};
