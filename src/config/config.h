@@ -88,6 +88,7 @@ struct Config {
     std::vector<std::string> k8s_node_labels;
     std::map<std::string, std::string> fixed;
     bool peer = true;
+    bool peer_nat = true;
     Dialect dialect = Dialect::short_names;
   } labels;
   Targets targets;

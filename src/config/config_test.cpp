@@ -54,6 +54,7 @@ k8s_pod_annotations = ["prometheus.io/scrape"]
 k8s_node_labels = ["node.kubernetes.io/instance-type"]
 fixed = { team = "shop" }
 peer = false
+peer_nat = false
 dialect = "otel"
 [targets]
 self = true
@@ -105,7 +106,7 @@ constexpr std::string_view kFullJson = R"({
 "api": {"listen": "127.0.0.1:1", "socket": "off", "auth": "none", "token_file": "/t"},
 "labels": {"process": ["comm", "unit"], "container": false, "kubernetes": false,
   "k8s_pod_labels": ["app.kubernetes.io/name"], "k8s_pod_annotations": ["prometheus.io/scrape"],
-  "k8s_node_labels": ["node.kubernetes.io/instance-type"], "fixed": {"team": "shop"}, "peer": false,
+  "k8s_node_labels": ["node.kubernetes.io/instance-type"], "fixed": {"team": "shop"}, "peer": false, "peer_nat": false,
   "dialect": "otel"},
 "targets": {"self": true, "payload": false,
   "include": [{"comm": "nginx|java.*"},
@@ -196,7 +197,7 @@ TEST(Config, EveryKeyOfTheFullFileDiffersFromItsDefault) {
             "log.format http.listen! http.tls_cert! http.tls_key! http.users! api.listen! "
             "api.socket! api.auth! api.token_file! labels.process! labels.container! "
             "labels.kubernetes! labels.k8s_pod_labels! labels.k8s_pod_annotations! "
-            "labels.k8s_node_labels! labels.fixed! labels.peer! labels.dialect! "
+            "labels.k8s_node_labels! labels.fixed! labels.peer! labels.peer_nat! labels.dialect! "
             "targets.include targets.exclude targets.self targets.payload limits.series "
             "limits.series_per_metric limits.stale_after limits.memory! limits.cpu "
             "kubernetes.source! kubernetes.kubeconfig! kubernetes.node_name! "

@@ -149,6 +149,11 @@ constexpr Field kFields[] = {
      in<&C::labels, &C::Labels::fixed>(), any(F::label_value), Effect::restart, 16, F::label_name},
     {"labels", "peer", "Whether series of connections and requests name the other side.",
      in<&C::labels, &C::Labels::peer>(), any(F::boolean), Effect::restart},
+    {"labels", "peer_nat",
+     "Whether connection tracking is listened to, so that what is behind a ClusterIP, a published "
+     "port or a masqueraded address has its name. Where connections are tracked, the kernel then "
+     "takes 2.5 µs longer for the first packet of each.",
+     in<&C::labels, &C::Labels::peer_nat>(), any(F::boolean), Effect::restart},
     {"labels", "dialect",
      "Names such as pod and namespace, or those of OpenTelemetry such as "
      "k8s_pod_name.",

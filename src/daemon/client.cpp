@@ -92,6 +92,41 @@ int show_status(const std::string& socket) {
   return status->value("ready", false) ? kExitOk : kExitNotOk;
 }
 
+int list_targets(const std::string& socket, bool as_json, bool unresolved) {
+  const auto targets = ask(socket, "GET",
+                           unresolved ? "/api/v1/targets?limit=20000&unresolved=true"
+                                      : "/api/v1/targets?limit=20000&processes=false");
+  if (!targets) return kExitNotOk;
+  if (as_json) {
+    fmt::print("{}\n", targets->dump(2));
+    return kExitOk;
+  }
+  const Json totals = targets->value("totals", Json::object());
+  fmt::print("{} processes, {} containers, {} pods; {} unresolved\n", totals.value("processes", 0),
+             totals.value("containers", 0), totals.value("pods", 0), totals.value("unresolved", 0));
+  for (const Json& source : targets->value("sources", Json::array())) {
+    fmt::print("source {:<26} {:<9} {:>6}  {}\n", text(source, "name"), text(source, "state"),
+               source.value("objects", 0), base::escape_control(text(source, "last_error")));
+  }
+  for (const Json& pod : targets->value("pods", Json::array())) {
+    fmt::print("pod {}/{} {} {}\n", text(pod, "namespace"), text(pod, "name"),
+               text(pod, "workload_kind"), text(pod, "workload"));
+  }
+  for (const Json& one : targets->value("containers", Json::array())) {
+    if (one.value("sandbox", false)) continue;
+    fmt::print("container {:<12.12} {:<24} {}{}{} {} {}\n", text(one, "id"),
+               base::escape_control(text(one, "name")), text(one, "namespace"),
+               text(one, "pod").empty() ? "" : "/", text(one, "pod"),
+               base::escape_control(text(one, "image")), text(one, "unresolved"));
+  }
+  for (const Json& one : targets->value("processes", Json::array())) {
+    fmt::print("process {} {}: {} ({})\n", one.value("pid", 0),
+               base::escape_control(text(one, "comm")), text(one, "unresolved"),
+               base::escape_control(text(one, "cgroup")));
+  }
+  return totals.value("unresolved", 0) == 0 ? kExitOk : kExitNotOk;
+}
+
 int list_probes(const std::string& socket) {
   const auto answer = ask(socket, "GET", "/api/v1/probes");
   if (!answer) return kExitNotOk;

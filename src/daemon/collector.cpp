@@ -32,7 +32,8 @@ Collector::Collector(const Parts& parts)
       registry_(parts.registry),
       subjects_(parts.subjects),
       sinks_(parts.sinks),
-      self_(parts.self) {}
+      self_(parts.self),
+      sources_(parts.sources) {}
 
 Status Collector::start(const RunningServices& services) {
   epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
@@ -149,6 +150,7 @@ void Collector::round() {
   std::size_t records = 0;
   const std::uint64_t until = drain_lifecycle(now, records);
   drain_names();
+  if (sources_ != nullptr) sources_->poll(now);
   subjects_.poll(now);
   bool more = until < now - kSettleNs;
   // Each round begins with another probe, so that nobody is always last.
@@ -167,6 +169,7 @@ void Collector::round() {
     next_second_ns_ = now + kSecondNs;
     watch_lifecycle_losses();
     self_.refresh(services_, probes_, subjects_.figures(), now);
+    if (sources_ != nullptr) self_.refresh_sources(sources_->figures());
     registry_.sweep(now);
   }
   adapt(records, more);

@@ -22,6 +22,7 @@
 #include "daemon/running_probe.h"
 #include "daemon/self_metrics.h"
 #include "daemon/sinks.h"
+#include "daemon/sources.h"
 #include "daemon/subjects.h"
 #include "metrics/registry.h"
 
@@ -41,6 +42,7 @@ class Collector {
     Subjects& subjects;
     SubjectSinks& sinks;
     SelfMetrics& self;
+    Sources* sources = nullptr;  // null: nobody but the kernel tells names
   };
   explicit Collector(const Parts& parts);
   ~Collector() { stop(); }
@@ -81,6 +83,7 @@ class Collector {
   Subjects& subjects_;
   SubjectSinks& sinks_;
   SelfMetrics& self_;
+  Sources* sources_;
 
   RunningProbe* lifecycle_ = nullptr;
   RunningProbe* names_ = nullptr;

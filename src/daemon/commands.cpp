@@ -28,11 +28,12 @@ constexpr std::string_view kUsage = R"(usage: tarsier COMMAND [OPTION …]
   doctor [--json] [--config FILE]   what this kernel can do, and what is used instead
   status                   a running daemon, through its control socket
   probes [list | show NAME | start NAME | stop NAME | set NAME KEY=VALUE …]
+  targets [--json] [--unresolved]   containers, pods and who told of them; what has no name and why
   metrics [--format md|json]        all metrics that this binary can show
   config-reference         the configuration file with every key and its default
   --version, --help
 
-status and probes take --socket PATH.
+status, probes and targets take --socket PATH.
 )";
 
 void print(std::string_view text) {
@@ -166,6 +167,18 @@ int command_status(Words words) {
   return show_status(socket);
 }
 
+int command_targets(Words all) {
+  std::string socket;
+  bool json = false, unresolved = false;
+  for (const std::string& word : plain_words(std::move(all), socket)) {
+    if (word != "--json" && word != "--unresolved") {
+      return usage_error(fmt::format("targets: unknown option {}", word));
+    }
+    (word == "--json" ? json : unresolved) = true;
+  }
+  return list_targets(socket, json, unresolved);
+}
+
 int command_probes(Words all) {
   std::string socket;
   const std::vector<std::string> words = plain_words(std::move(all), socket);
@@ -202,6 +215,7 @@ int run_command(std::span<char* const> arguments, std::span<const ProbeSpec* con
   if (command == "doctor") return command_doctor(std::move(words), probes);
   if (command == "metrics") return command_metrics(std::move(words), probes);
   if (command == "status") return command_status(std::move(words));
+  if (command == "targets") return command_targets(std::move(words));
   if (command == "probes") return command_probes(std::move(words));
   if (command == "config-reference") {
     print(config::reference_toml(config_catalogue(probes)));

@@ -18,6 +18,7 @@ int run_doctor(bool json, const std::string& config_path, std::span<const ProbeS
 
 // tarsier status, tarsier probes …: short-lived looks through the control socket.
 int show_status(const std::string& socket);
+int list_targets(const std::string& socket, bool as_json, bool unresolved);
 int list_probes(const std::string& socket);
 int show_probe(const std::string& socket, const std::string& name);
 int enable_probe(const std::string& socket, const std::string& name, bool enabled);

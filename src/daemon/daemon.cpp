@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <optional>
 
 #include "api/server.h"
@@ -19,6 +20,7 @@
 #include "daemon/catalogue.h"
 #include "daemon/collector.h"
 #include "daemon/control.h"
+#include "daemon/kubernetes.h"
 #include "daemon/notify.h"
 #include "daemon/privileges.h"
 #include "daemon/probes.h"
@@ -27,6 +29,7 @@
 #include "daemon/self_metrics.h"
 #include "daemon/servers.h"
 #include "daemon/sinks.h"
+#include "daemon/sources.h"
 #include "daemon/subjects.h"
 #include "enrich/proc_snapshot.h"
 #include "kernel/facts.h"
@@ -38,8 +41,8 @@ namespace tarsier::daemon {
 namespace {
 
 constexpr std::uint64_t kSecondNs = 1'000'000'000;
-// Readiness does not wait longer than this for container runtimes.
-constexpr std::uint64_t kRuntimesNs = kSecondNs;
+// Readiness does not wait longer than this for container runtimes and Kubernetes.
+constexpr std::uint64_t kNamesNs = kSecondNs;
 constexpr int kStartingPollMs = 10;
 constexpr int kControlPollMs = 1'000;
 
@@ -113,7 +116,9 @@ class Daemon {
         subjects_({host_, registry_, cgroups_, resolver_, static_cast<std::uint32_t>(::getpid()),
                    [this](const Flow& flow) { return translate(conntrack_, flow); }}),
         sinks_(subjects_, registry_, stores_),
-        collector_({clock_, registry_, subjects_, sinks_, self_}),
+        kubernetes_(subjects_, clock_),
+        sources_(resolver_, kubernetes_, conntrack_),
+        collector_({clock_, registry_, subjects_, sinks_, self_, &sources_}),
         probes_({clock_, host_, collector_, registry_, sinks_, self_,
                  environment_of(cgroups_.hierarchy()), config.kernel.btf, without_bpf_}) {
     state_.started_boot_ns = clock_.boot_ns();
@@ -125,6 +130,7 @@ class Daemon {
 
  private:
   Status start();
+  void start_kubernetes();
   void start_conntrack();
   void start_servers();
   void snapshot_from_proc();
@@ -156,6 +162,8 @@ class Daemon {
   net::Conntrack conntrack_;
   Subjects subjects_;
   SubjectSinks sinks_;
+  KubernetesFeed kubernetes_;
+  Sources sources_;
   Collector collector_;
   ProbeManager probes_;
   std::optional<config::FileWatch> watch_;
@@ -175,9 +183,25 @@ void Daemon::snapshot_from_proc() {
   subjects_.apply_snapshot(*entries, clock_.boot_ns());
 }
 
+// A file that cannot be used must not keep the daemon from what it can see without it.
+void Daemon::start_kubernetes() {
+  const auto environment = [](const char* name) -> std::string {
+    const char* value = std::getenv(name);
+    return value == nullptr ? "" : value;
+  };
+  auto options = cluster_options(state_.config, environment);
+  if (!options) {
+    base::log_error("{}; Kubernetes is not asked", options.error().message);
+    return;
+  }
+  if (auto status = kubernetes_.start(std::move(*options)); !status) {
+    base::log_error("{}; Kubernetes is not asked", status.error().message);
+  }
+}
+
 // Where it is refused, peers behind a translated address are called by their service or address.
 void Daemon::start_conntrack() {
-  if (!state_.config.labels.peer) return;
+  if (!state_.config.labels.peer || !state_.config.labels.peer_nat) return;
   if (auto status = conntrack_.start(); !status) {
     base::log_warning("{}; translated addresses stay as sockets see them", status.error().message);
   }
@@ -190,6 +214,7 @@ Status Daemon::start() {
     base::log_warning("{}", status.error().message);
   }
   if (auto status = subjects_.configure(state_.config); !status) return status;
+  start_kubernetes();
   start_conntrack();
   probes_.start_services(state_.config.labels.peer);
   if (probes_.services().lifecycle == nullptr) snapshot_from_proc();
@@ -200,12 +225,17 @@ Status Daemon::start() {
 }
 
 void Daemon::start_servers() {
-  const RouteParts parts{
-      clock_,    registry_,
-      self_,     probes_,
-      resolver_, control_,
-      state_,    collector_,
-      specs_,    [this](const config::ProbeConfig& wanted) { change_probe(wanted); }};
+  const RouteParts parts{clock_,
+                         registry_,
+                         self_,
+                         probes_,
+                         sources_,
+                         control_,
+                         state_,
+                         collector_,
+                         subjects_,
+                         specs_,
+                         [this](const config::ProbeConfig& wanted) { change_probe(wanted); }};
   servers_ = start_all_servers(std::move(sockets_), state_.config, metrics_routes(parts),
                                api_routes(parts), state_.listening);
   std::vector<const api::Server*> shown;
@@ -216,9 +246,9 @@ void Daemon::start_servers() {
 }
 
 bool Daemon::is_ready() {
-  const bool runtimes =
-      resolver_.first_lists_done() || clock_.boot_ns() - state_.started_boot_ns >= kRuntimesNs;
-  return runtimes && probes_.all_ticked();
+  const bool names = (resolver_.first_lists_done() && kubernetes_.first_sync_done()) ||
+                     clock_.boot_ns() - state_.started_boot_ns >= kNamesNs;
+  return names && probes_.all_ticked();
 }
 
 void Daemon::become_ready() {
@@ -296,6 +326,7 @@ void Daemon::stop() {
   probes_.stop_all();
   collector_.stop();
   resolver_.stop();
+  kubernetes_.stop();
   conntrack_.stop();
 }
 

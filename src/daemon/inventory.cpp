@@ -105,6 +105,11 @@ void Inventory::put(const enrich::Container& container, const enrich::PodFacts* 
     put(told);
     return;
   }
+  if (facts.state != enrich::ContainerFacts::State::running) {
+    let_go(container_infos_, facts.id);
+    let_go(containers_, facts.id);
+    return;
+  }
   show(container_infos_, facts.id, enrich::container_info_labels(facts, pod, choice_.dialect),
        kContainerInfo);
   const metrics::EntityId subject = subject_of(facts, pod);
@@ -117,6 +122,13 @@ void Inventory::put(const enrich::Container& container, const enrich::PodFacts* 
   set(kContainerMemoryLimit, static_cast<double>(facts.limits.memory_bytes));
   set(kContainerCpuLimit, facts.limits.cpu_cores);
   registry_.record(kContainerRestarts, subject, facts.restart_count, {});
+}
+
+void Inventory::let_go(Entities& held, const std::string& id) {
+  const auto found = held.find(id);
+  if (found == held.end()) return;
+  registry_.release(found->second);
+  held.erase(found);
 }
 
 void Inventory::put(const enrich::PodFacts& pod) {
@@ -144,7 +156,7 @@ void Inventory::count(const enrich::ContainerExit& exit, const enrich::PodFacts*
 }
 
 void Inventory::refresh(const enrich::ContainerTable& containers, const enrich::PodTable& pods) {
-  const auto let_go = [&](Entities& held, auto&& is_gone) {
+  const auto sweep = [&](Entities& held, auto&& is_gone) {
     std::erase_if(held, [&](const auto& entry) {
       if (!is_gone(entry.first)) return false;
       registry_.release(entry.second);
@@ -152,10 +164,10 @@ void Inventory::refresh(const enrich::ContainerTable& containers, const enrich::
     });
   };
   const auto no_container = [&](const std::string& id) { return containers.find(id) == nullptr; };
-  let_go(container_infos_, no_container);
-  let_go(containers_, no_container);
+  sweep(container_infos_, no_container);
+  sweep(containers_, no_container);
   std::erase_if(sandboxes_, [&](const auto& entry) { return no_container(entry.second); });
-  let_go(pods_, [&](const std::string& uid) {
+  sweep(pods_, [&](const std::string& uid) {
     return pods.find(uid) == nullptr && !sandboxes_.contains(uid);
   });
 }

@@ -44,6 +44,7 @@ class Inventory {
   metrics::EntityId subject_of(const enrich::ContainerFacts& facts, const enrich::PodFacts* pod);
   void show(Entities& shown, const std::string& id, const std::vector<enrich::Label>& labels,
             const MetricDef& info);
+  void let_go(Entities& held, const std::string& id);
   // Holds a reference to the entity for as long as `id` exists; true: it is another one than
   // before.
   bool hold(Entities& held, const std::string& id, metrics::EntityId entity);

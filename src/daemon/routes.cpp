@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "daemon/catalogue.h"
@@ -120,16 +121,38 @@ api::Response status(const RouteParts& parts) {
   for (const ProbeStatus& probe : parts.probes.statuses()) {
     json["probes"][probe.name] = name_of(probe.state);
   }
-  json["container_runtimes"] = Json::array();
-  for (const enrich::SourceState& source : parts.resolver.sources()) {
-    json["container_runtimes"].push_back({{"name", source.name},
-                                          {"present", source.present},
-                                          {"healthy", source.healthy},
-                                          {"requests", source.requests},
-                                          {"failures", source.failures},
-                                          {"last_error", source.last_error}});
+  json["sources"] = Json::array();
+  for (const SourceFigures& source : parts.sources.figures()) {
+    json["sources"].push_back(json_of(source));
   }
   return api::json(dump(json));
+}
+
+// A number in the query; nothing: it is missing or no number.
+std::optional<std::size_t> number_in(const api::Request& request, std::string_view name) {
+  const auto text = request.parameter(name);
+  std::size_t number = 0;
+  if (!text) return std::nullopt;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
+  if (error != std::errc() || end != text->data() + text->size()) return std::nullopt;
+  return number;
+}
+
+api::Response targets(const RouteParts& parts, const api::Request& request) {
+  TargetsQuery query;
+  if (request.parameter("limit")) {
+    const auto limit = number_in(request, "limit");
+    if (!limit || *limit > kMaxReported) {
+      return api::problem(400, "", fmt::format("limit must be a number up to {}", kMaxReported));
+    }
+    query.limit = *limit;
+  }
+  query.only_unresolved = request.parameter("unresolved").value_or("false") == "true";
+  query.processes = request.parameter("processes").value_or("true") == "true";
+  const std::uint64_t now = parts.clock.boot_ns();
+  TargetsReport report;
+  parts.collector.run([&] { report = parts.subjects.report(query, now); });
+  return api::json(targets_json(report, parts.sources.figures(), now));
 }
 
 api::Response probes(const RouteParts& parts) {
@@ -213,6 +236,8 @@ api::Routes api_routes(const RouteParts& parts) {
   });
   routes.add("PATCH", "/api/v1/probes/{name}",
              [parts](const api::Request& request) { return change_probe(parts, request); });
+  routes.add("GET", "/api/v1/targets",
+             [parts](const api::Request& request) { return targets(parts, request); });
   routes.add("GET", "/api/v1/metrics",
              [parts](const api::Request&) { return api::json(catalogue_json(parts.specs)); });
   routes.add("GET", "/api/v1/config", [parts](const api::Request&) {

@@ -16,7 +16,8 @@
 #include "daemon/control.h"
 #include "daemon/probes.h"
 #include "daemon/self_metrics.h"
-#include "enrich/resolver.h"
+#include "daemon/sources.h"
+#include "daemon/subjects.h"
 #include "metrics/registry.h"
 
 namespace tarsier::daemon {
@@ -36,10 +37,11 @@ struct RouteParts {
   const metrics::Registry& registry;
   SelfMetrics& self;
   ProbeManager& probes;
-  const enrich::Resolver& resolver;
+  const Sources& sources;
   ControlQueue& control;
   DaemonState& state;
-  const Collector& collector;
+  Collector& collector;
+  Subjects& subjects;  // touched on the collector's thread alone
   std::span<const ProbeSpec* const> specs;
   // On the control thread: starts, stops or changes a probe.
   std::function<void(const config::ProbeConfig&)> change_probe;

@@ -108,6 +108,22 @@ void SelfMetrics::refresh_table(const TableFigures& table) {
   count(self::kTableRefused, label, table.refused, said_refused_[std::string(table.name)]);
 }
 
+void SelfMetrics::refresh_sources(std::span<const SourceFigures> sources) {
+  for (const SourceFigures& source : sources) {
+    const std::array<std::string_view, 1> label{source.name};
+    const auto say = [&](const MetricDef& metric, std::string_view what, std::uint64_t total) {
+      count(metric, label, total, said_sources_[source.name + ' ' + std::string(what)]);
+    };
+    registry_.record(self::kSourceUp, EntityId::node, source.up ? 1 : 0, label);
+    registry_.record(self::kSourceObjects, EntityId::node, static_cast<double>(source.objects),
+                     label);
+    say(self::kSourceRequests, "requests", source.requests);
+    say(self::kSourceFailures, "failures", source.failures);
+    say(self::kSourceEvents, "events", source.events);
+    say(self::kSourceEventsLost, "lost", source.events_lost);
+  }
+}
+
 void SelfMetrics::refresh_server(const api::Server& server) {
   const api::ServerStats stats = server.stats();
   const std::string& name = server.name();

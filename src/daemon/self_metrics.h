@@ -12,6 +12,7 @@
 #include "api/server.h"
 #include "base/files.h"
 #include "daemon/running_probe.h"
+#include "daemon/sources.h"
 #include "daemon/subjects.h"
 #include "metrics/registry.h"
 
@@ -28,6 +29,7 @@ class SelfMetrics {
   // Once a second.
   void refresh(std::span<RunningProbe* const> services, std::span<RunningProbe* const> probes,
                const SubjectFigures& subjects, std::uint64_t now_ns);
+  void refresh_sources(std::span<const SourceFigures> sources);
   // Whose figures to show; until the next call they stay where they are.
   void set_servers(std::vector<const api::Server*> servers) { servers_ = std::move(servers); }
   void refresh_probe(RunningProbe& probe);
@@ -60,6 +62,7 @@ class SelfMetrics {
   std::uint64_t said_unknown_processes_ = 0, said_lost_lines_ = 0, said_suppressed_lines_ = 0;
   std::uint64_t next_maps_ns_ = 0;
   std::map<std::string, std::uint64_t, std::less<>> said_refused_;  // by table
+  std::map<std::string, std::uint64_t, std::less<>> said_sources_;  // by source and what
   std::vector<const api::Server*> servers_;
   std::map<std::string, std::uint64_t, std::less<>> said_http_;  // by server and what
   std::mutex scrapes_mutex_;

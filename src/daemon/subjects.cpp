@@ -2,7 +2,6 @@
 #include "daemon/subjects.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "base/text.h"
 #include "lifecycle.h"
@@ -14,9 +13,6 @@ namespace {
 constexpr std::uint64_t kSecondNs = 1'000'000'000;
 // How often processes without a name that they should have are looked at again.
 constexpr std::uint64_t kUnnamedNs = enrich::kNegativeNs;
-// Stands in ProcessVersion::identity for a process that [targets] leaves out.
-// No entity has this id; the highest one is the registry's own "no room".
-constexpr std::uint32_t kLeftOut = std::numeric_limits<std::uint32_t>::max() - 1;
 constexpr std::uint16_t kDnsPort = 53;
 constexpr std::string_view kOwnComm = "tarsier";
 

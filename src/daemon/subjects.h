@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <unordered_set>
@@ -16,6 +17,7 @@
 #include "config/config.h"
 #include "daemon/inventory.h"
 #include "daemon/peers.h"
+#include "daemon/targets.h"
 #include "enrich/cgroups.h"
 #include "enrich/cluster_names.h"
 #include "enrich/containers.h"
@@ -45,6 +47,10 @@ struct SubjectFigures {
   std::vector<TableFigures> tables;
   std::uint64_t unknown_processes = 0;  // records about a process that nobody announced
 };
+
+// Stands in ProcessVersion::identity for a process that [targets] leaves out. No entity has this
+// id; the highest one is the registry's own "no room".
+inline constexpr std::uint32_t kLeftOut = std::numeric_limits<std::uint32_t>::max() - 1;
 
 class Subjects {
  public:
@@ -107,6 +113,8 @@ class Subjects {
   void poll_peers(std::uint64_t now_ns);
 
   [[nodiscard]] SubjectFigures figures() const;
+  // What is known now, for people; defined in targets.cpp.
+  [[nodiscard]] TargetsReport report(const TargetsQuery& query, std::uint64_t now_ns);
   [[nodiscard]] const enrich::ProcessTable& processes() const { return processes_; }
   [[nodiscard]] const enrich::ContainerTable& containers() const { return containers_; }
 

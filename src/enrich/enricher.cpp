@@ -67,6 +67,9 @@ void Enricher::miss_pod(Place& place) {
 void Enricher::look_up_pod(Place& place) {
   const CgroupInfo& cgroup = *place.cgroup;
   if (!cgroup.pod_uid.empty()) place.pod = pods_.find(cgroup.pod_uid);
+  if (place.pod == nullptr && place.container != nullptr && !place.container->pod.uid.empty()) {
+    place.pod = pods_.find(place.container->pod.uid);
+  }
   if (place.pod == nullptr && !cgroup.container_id.empty()) {
     place.pod = pods_.of_container(cgroup.container_id);
   }
@@ -91,16 +94,21 @@ void Enricher::look_up_pod(Place& place) {
   if (pods_expected_) miss_pod(place);
 }
 
-Identity Enricher::identify(const Process& process, ProcessVersion& version, std::uint64_t now_ns) {
-  Place place;
-  look_up(version.cgroup_id, process.tgid, now_ns, place);
+std::vector<Label> Enricher::labels_at(const Process& process, const ProcessVersion& version,
+                                       const Place& place) const {
   SubjectFacts facts = facts_of(place.cgroup, place.container, place.pod);
   facts.comm = text_of(version.comm);
   facts.pid = process.tgid;
   const std::string exe = choice_.exe ? read_exe(host_, process.tgid) : std::string{};
   facts.exe = exe;
+  return labels_of(facts, choice_);
+}
+
+Identity Enricher::identify(const Process& process, ProcessVersion& version, std::uint64_t now_ns) {
+  Place place;
+  look_up(version.cgroup_id, process.tgid, now_ns, place);
   Identity identity;
-  identity.labels = labels_of(facts, choice_);
+  identity.labels = labels_at(process, version, place);
   identity.complete = place.complete;
   identity.named = place.named;
   if (version.state == LabelState::none) version.pending_since_ns = now_ns;

@@ -73,6 +73,9 @@ class Enricher {
   // Fills in where it is; pointers are valid until a table changes.
   void place_of(const Process& process, const ProcessVersion& version, std::uint64_t now_ns,
                 Place& place);
+  // The labels that it would get there now; asks nobody.
+  [[nodiscard]] std::vector<Label> labels_at(const Process& process, const ProcessVersion& version,
+                                             const Place& place) const;
   // The process as others call it.
   PeerName peer_name(const Process& process, const ProcessVersion& version, std::uint64_t now_ns);
   // The labels of a cgroup: container and unit only. `asked_since_ns`: when it was first asked for.

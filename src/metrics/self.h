@@ -24,6 +24,7 @@ inline constexpr std::string_view kReason[] = {"reason"};
 inline constexpr std::string_view kResult[] = {"result"};
 inline constexpr std::string_view kTable[] = {"table"};
 inline constexpr std::string_view kServer[] = {"server"};
+inline constexpr std::string_view kSource[] = {"source"};
 inline constexpr std::string_view kServerCode[] = {"server", "code"};
 inline constexpr std::string_view kServerReason[] = {"server", "reason"};
 }  // namespace labels
@@ -105,6 +106,27 @@ inline constexpr auto kTableRefused =
 inline constexpr auto kUnknownProcesses =
     counter("tarsier_unknown_processes_total",
             "Records about a process that nobody announced; their series have no process name.");
+inline constexpr auto kSourceUp =
+    gauge("tarsier_source_up",
+          "Whether the source of names (a runtime, Kubernetes, connection tracking) answered last "
+          "(1) or not (0).",
+          Unit::none, labels::kSource, false);
+inline constexpr auto kSourceObjects =
+    gauge("tarsier_source_objects", "Containers, pods, services and so on that the source told of.",
+          Unit::none, labels::kSource, false);
+inline constexpr auto kSourceRequests = counter(
+    "tarsier_source_requests_total", "Questions to the source.", Unit::none, labels::kSource);
+inline constexpr auto kSourceFailures =
+    counter("tarsier_source_failures_total",
+            "Questions that the source did not answer, and streams of events that broke.",
+            Unit::none, labels::kSource);
+inline constexpr auto kSourceEvents =
+    counter("tarsier_source_events_total", "Changes that the source told by itself.", Unit::none,
+            labels::kSource);
+inline constexpr auto kSourceEventsLost =
+    counter("tarsier_source_events_lost_total",
+            "Changes that could not be read or found no room; what they told is asked for again.",
+            Unit::none, labels::kSource);
 inline constexpr auto kHttpConnections =
     gauge("tarsier_http_connections", "Clients that are connected to a server of the daemon.",
           Unit::none, labels::kServer, false);
@@ -131,15 +153,43 @@ inline constexpr auto kStartTime =
     gauge("process_start_time_seconds", "Start of the daemon in seconds since the Unix epoch.",
           Unit::seconds, false);
 
-inline constexpr const MetricDef* kAll[] = {
-    &kBuildInfo,     &kProbeUp,          &kProbeState,         &kProbeHook,
-    &kProbeEvents,   &kProbeEventsLost,  &kProbeDecodeErrors,  &kProbeHandlerSeconds,
-    &kBpfRunSeconds, &kBpfRuns,          &kBpfMapEntries,      &kBpfMapMaxEntries,
-    &kSeries,        &kSeriesRefused,    &kLabelValuesChanged, &kScrapeDuration,
-    &kConfigReloads, &kLogLinesLost,     &kTableEntries,       &kTableMaxEntries,
-    &kTableRefused,  &kUnknownProcesses, &kHttpConnections,    &kHttpRequests,
-    &kHttpUnserved,  &kCpuSeconds,       &kResidentBytes,      &kVirtualBytes,
-    &kOpenFds,       &kMaxFds,           &kStartTime};
+inline constexpr const MetricDef* kAll[] = {&kBuildInfo,
+                                            &kProbeUp,
+                                            &kProbeState,
+                                            &kProbeHook,
+                                            &kProbeEvents,
+                                            &kProbeEventsLost,
+                                            &kProbeDecodeErrors,
+                                            &kProbeHandlerSeconds,
+                                            &kBpfRunSeconds,
+                                            &kBpfRuns,
+                                            &kBpfMapEntries,
+                                            &kBpfMapMaxEntries,
+                                            &kSeries,
+                                            &kSeriesRefused,
+                                            &kLabelValuesChanged,
+                                            &kScrapeDuration,
+                                            &kConfigReloads,
+                                            &kLogLinesLost,
+                                            &kTableEntries,
+                                            &kTableMaxEntries,
+                                            &kTableRefused,
+                                            &kUnknownProcesses,
+                                            &kHttpConnections,
+                                            &kHttpRequests,
+                                            &kHttpUnserved,
+                                            &kSourceUp,
+                                            &kSourceObjects,
+                                            &kSourceRequests,
+                                            &kSourceFailures,
+                                            &kSourceEvents,
+                                            &kSourceEventsLost,
+                                            &kCpuSeconds,
+                                            &kResidentBytes,
+                                            &kVirtualBytes,
+                                            &kOpenFds,
+                                            &kMaxFds,
+                                            &kStartTime};
 
 [[nodiscard]] constexpr std::span<const MetricDef* const> self_metrics() {
   return kAll;

@@ -230,16 +230,21 @@ class Containerd : public Runtimes {
     ASSERT_EQ(imported.status, 0) << imported.output;
   }
 
-  // The whole daemon, from the hooks to /metrics: what runs in the container, and what is executed
-  // in it for a moment, carries the container's name.
-  void expect_daemon_names(const std::string& id, const std::string& name) {
+  // A root directory for [node] root that has this containerd at the usual place.
+  std::string make_host() {
     const fs::path host = directory_.path("host");
     fs::create_directories(host / "run/containerd");
     for (const char* folder : {"proc", "sys", "etc"}) {
       fs::create_directory_symlink(fs::path("/") / folder, host / folder);
     }
     fs::create_symlink(socket_, host / "run/containerd/containerd.sock");
-    const live::Daemon daemon({"--set", "node.root=" + host.string()});
+    return host.string();
+  }
+
+  // The whole daemon, from the hooks to /metrics: what runs in the container, and what is executed
+  // in it for a moment, carries the container's name.
+  void expect_daemon_names(const std::string& id, const std::string& name) {
+    const live::Daemon daemon({"--set", "node.root=" + make_host()});
     EXPECT_TRUE(daemon.becomes("tarsier_processes", {{"comm", "sleep"}, {"container", name}}, 1));
     EXPECT_TRUE(daemon.becomes("tarsier_container_info",
                                {{"container", name}, {"image", std::string(kImage)}}, 1));

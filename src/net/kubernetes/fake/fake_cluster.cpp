@@ -406,7 +406,8 @@ void FakeCluster::stop() {
     impl_->stopping = true;
   }
   impl_->changed.notify_all();
-  impl_->wake_write.reset();
+  // A byte, because a forked child may hold the other end of the pipe open.
+  (void)!::write(impl_->wake_write.get(), "x", 1);
   impl_->acceptor.join();
   impl_->listener.reset();
   for (Impl::Open& one : impl_->open) one.stream->shut_down();
