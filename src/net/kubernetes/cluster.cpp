@@ -31,7 +31,6 @@ struct MultiDeleter {
 struct Slot {
   std::unique_ptr<Task> task;
   std::unique_ptr<Transfer> transfer;
-  std::string token;  // with which the current request was sent
 };
 
 Status check(const ClusterOptions& options) {
@@ -85,7 +84,7 @@ struct Cluster::Impl {
   T* add(Args&&... args) {
     auto task = std::make_unique<T>(std::forward<Args>(args)...);
     T* raw = task.get();
-    slots.push_back({std::move(task), std::make_unique<Transfer>(multi.get()), {}});
+    slots.push_back({std::move(task), std::make_unique<Transfer>(multi.get())});
     return raw;
   }
   bool push(Change change);
@@ -165,7 +164,6 @@ void Cluster::Impl::start(Slot& slot, std::int64_t now) {
   request.silence_ms = options.timing.silence_ms;
   // The bearer token is for whoever proves to be the cluster, never for a plain connection.
   if (!request.url.starts_with("https://")) secrets->token.clear();
-  slot.token = secrets->token;
   auto started = slot.transfer->start(
       request, *secrets,
       [this, task = slot.task.get()](std::string_view bytes) {
@@ -187,12 +185,7 @@ void Cluster::Impl::start_due(std::int64_t now) {
 
 void Cluster::Impl::ended(Slot& slot, const Outcome& outcome) {
   if (stopping) return;  // we ended it, so it means nothing
-  bool fresh_token = false;
-  if (outcome.status == 401) {
-    const auto secrets = read_secrets(options.credentials);
-    fresh_token = secrets && secrets->token != slot.token;
-  }
-  slot.task->finish(outcome, fresh_token, now_ms());
+  slot.task->finish(outcome, now_ms());
 }
 
 void Cluster::Impl::collect_ended() {

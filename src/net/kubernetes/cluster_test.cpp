@@ -185,6 +185,17 @@ TEST_F(ClusterTest, OwnersAreAskedForOnceEach) {
   EXPECT_EQ(consumer_.find<Owner>(Resource::owners, "job-uid")->workload_kind, "CronJob");
   EXPECT_EQ(consumer_.find<Owner>(Resource::owners, "job-uid")->workload_name, "backup");
   EXPECT_EQ(consumer_.find<Owner>(Resource::owners, "rs-alone")->workload_kind, "ReplicaSet");
+  // A pod that changes asks nothing; the questions stand in line, so a later answer proves it.
+  alone.ip = "10.1.0.77";
+  fake.put(Kind::pods, fake::pod_json(alone));
+  FakePod late = named("late-rs-abc");
+  late.owner = {"ReplicaSet", "late-rs", "rs-late"};
+  fake.put(Kind::replica_sets, fake::owner_json("shop", late.owner, {}));
+  fake.put(Kind::pods, fake::pod_json(late));
+  ASSERT_TRUE(wait([&] { return consumer_.find<Owner>(Resource::owners, "rs-late") != nullptr; }));
+  EXPECT_EQ(pod("shop/hand-made-rs-abc")->ips.front(), "10.1.0.77");
+  EXPECT_EQ(fake.counts(Kind::replica_sets).gets, 5U);
+  fake.remove(Kind::pods, "shop", "late-rs-abc");
   fake.remove(Kind::pods, "shop", "backup-123-abc");
   ASSERT_TRUE(wait([&] { return consumer_.count(Resource::owners) == 4; }));
 }

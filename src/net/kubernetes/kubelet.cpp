@@ -37,7 +37,7 @@ bool Kubelet::receive(std::string_view bytes) {
   return !yielded_ && list_->feed(bytes);
 }
 
-void Kubelet::finish(const Outcome& outcome, bool fresh_token, std::int64_t now_ms) {
+void Kubelet::finish(const Outcome& outcome, std::int64_t now_ms) {
   const auto list = std::move(list_);
   const int poll_ms = context_.options->timing.kubelet_poll_ms;
   due_ms_ = now_ms + poll_ms + context_.jitter(poll_ms / 10);
@@ -45,7 +45,7 @@ void Kubelet::finish(const Outcome& outcome, bool fresh_token, std::int64_t now_
     due_ms_ = std::max(now_ms, asked_ms_ + context_.options->timing.poke_ms);
   }
   if (yielded_) return;
-  if (refused_or_failed("ask the kubelet for its pods", outcome, fresh_token, now_ms)) return;
+  if (refused_or_failed("ask the kubelet for its pods", outcome, now_ms)) return;
   if (auto head = list->finish_page(); !head) {
     return fail(fmt::format("ask the kubelet for its pods: {}", head.error().message), now_ms);
   }

@@ -18,7 +18,7 @@ class Kubelet : public Task {
   [[nodiscard]] std::int64_t due_ms() const override { return active_ ? due_ms_ : kNever; }
   [[nodiscard]] Request begin(std::int64_t now_ms) override;
   bool receive(std::string_view bytes) override;
-  void finish(const Outcome& outcome, bool fresh_token, std::int64_t now_ms) override;
+  void finish(const Outcome& outcome, std::int64_t now_ms) override;
 
   // Rests until it is made active again.
   void set_active(bool active);

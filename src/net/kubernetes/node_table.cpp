@@ -34,9 +34,9 @@ Request NodeTable::begin(std::int64_t) {
   return request;
 }
 
-void NodeTable::finish(const Outcome& outcome, bool fresh_token, std::int64_t now_ms) {
+void NodeTable::finish(const Outcome& outcome, std::int64_t now_ms) {
   continue_token_.clear();
-  if (refused_or_failed("list the nodes as a table", outcome, fresh_token, now_ms)) return;
+  if (refused_or_failed("list the nodes as a table", outcome, now_ms)) return;
   auto head = list_->finish_page();
   if (!head)
     return fail(fmt::format("list the nodes as a table: {}", head.error().message), now_ms);

@@ -17,7 +17,7 @@ class NodeTable : public Task {
   NodeTable(TaskContext& context, std::int64_t start_ms);
   [[nodiscard]] Request begin(std::int64_t now_ms) override;
   bool receive(std::string_view bytes) override { return list_->feed(bytes); }
-  void finish(const Outcome& outcome, bool fresh_token, std::int64_t now_ms) override;
+  void finish(const Outcome& outcome, std::int64_t now_ms) override;
 
  private:
   std::unique_ptr<ListReader> list_;

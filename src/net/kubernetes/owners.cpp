@@ -155,7 +155,7 @@ bool Owners::receive(std::string_view bytes) {
   return true;
 }
 
-void Owners::finish(const Outcome& outcome, bool fresh_token, std::int64_t now_ms) {
+void Owners::finish(const Outcome& outcome, std::int64_t now_ms) {
   const std::string uid = std::exchange(asked_, {});
   const auto entry = entries_.find(uid);
   const bool wanted = entry != entries_.end();  // its pods are still here
@@ -163,7 +163,7 @@ void Owners::finish(const Outcome& outcome, bool fresh_token, std::int64_t now_m
     if (wanted) deduce(uid);
     return ask_next(now_ms);
   }
-  if (refused_or_failed("ask for the owner of a pod", outcome, fresh_token, now_ms)) {
+  if (refused_or_failed("ask for the owner of a pod", outcome, now_ms)) {
     if (wanted) queue_.push_front(uid);
     if (wanted && state_.state == TaskState::refused) {
       refused_until_ms_[entry->second.kind] = due_ms_;

@@ -27,7 +27,7 @@ class Owners : public Task {
 
   [[nodiscard]] Request begin(std::int64_t now_ms) override;
   bool receive(std::string_view bytes) override;
-  void finish(const Outcome& outcome, bool fresh_token, std::int64_t now_ms) override;
+  void finish(const Outcome& outcome, std::int64_t now_ms) override;
 
   [[nodiscard]] std::uint64_t dropped() const { return dropped_; }
 

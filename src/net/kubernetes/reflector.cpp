@@ -80,13 +80,13 @@ bool Reflector::receive(std::string_view bytes) {
   return watch_->feed(bytes);
 }
 
-void Reflector::finish(const Outcome& outcome, bool fresh_token, std::int64_t now_ms) {
+void Reflector::finish(const Outcome& outcome, std::int64_t now_ms) {
   if (asked_watch_) {
     state_.oversized += watch_->oversized();
-    finish_watch(outcome, fresh_token, now_ms);
+    finish_watch(outcome, now_ms);
     watch_.reset();
   } else {
-    finish_list(outcome, fresh_token, now_ms);
+    finish_list(outcome, now_ms);
   }
 }
 
@@ -112,14 +112,14 @@ void Reflector::expired(std::int64_t now_ms) {
   }
 }
 
-void Reflector::finish_list(const Outcome& outcome, bool fresh_token, std::int64_t now_ms) {
+void Reflector::finish_list(const Outcome& outcome, std::int64_t now_ms) {
   const bool too_new = outcome.status == kGatewayTimeout && !version_.empty();
   if (outcome.status == kGone || too_new) {
     version_.clear();  // what etcd has now
     return expired(now_ms);
   }
   const std::string what = fmt::format("list {}", path_);
-  if (refused_or_failed(what, outcome, fresh_token, now_ms)) {
+  if (refused_or_failed(what, outcome, now_ms)) {
     healthy_ = false;
   } else if (auto head = list_->finish_page()) {
     return finish_page(*head, now_ms);
@@ -149,7 +149,7 @@ void Reflector::finish_page(const ListHead& head, std::int64_t now_ms) {
   well();
 }
 
-void Reflector::finish_watch(const Outcome& outcome, bool fresh_token, std::int64_t now_ms) {
+void Reflector::finish_watch(const Outcome& outcome, std::int64_t now_ms) {
   if (outcome.status == kGone || gone_) return expired(now_ms);
   due_ms_ = now_ms;
   if (stale_) return;
@@ -159,7 +159,7 @@ void Reflector::finish_watch(const Outcome& outcome, bool fresh_token, std::int6
     watching_ = false;  // something may have been missed
     return fail(fmt::format("{}: {}", what, watch_problem_), now_ms);
   }
-  if (refused_or_failed(what, outcome, fresh_token, now_ms)) {
+  if (refused_or_failed(what, outcome, now_ms)) {
     healthy_ = false;
     // Where the connection broke the version still holds; an answer of its own kind says otherwise.
     watching_ = outcome.status == 0 || outcome.status == 200 || outcome.status == 401 ||

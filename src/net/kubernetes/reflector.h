@@ -22,7 +22,7 @@ class Reflector : public Task {
 
   [[nodiscard]] Request begin(std::int64_t now_ms) override;
   bool receive(std::string_view bytes) override;
-  void finish(const Outcome& outcome, bool fresh_token, std::int64_t now_ms) override;
+  void finish(const Outcome& outcome, std::int64_t now_ms) override;
 
   // A list is being handed out: nobody else may do so for the same resource.
   [[nodiscard]] bool delivering() const { return list_ != nullptr && list_->begun(); }
@@ -33,9 +33,9 @@ class Reflector : public Task {
 
  private:
   [[nodiscard]] std::string list_query() const;
-  void finish_list(const Outcome& outcome, bool fresh_token, std::int64_t now_ms);
+  void finish_list(const Outcome& outcome, std::int64_t now_ms);
   void finish_page(const ListHead& head, std::int64_t now_ms);
-  void finish_watch(const Outcome& outcome, bool fresh_token, std::int64_t now_ms);
+  void finish_watch(const Outcome& outcome, std::int64_t now_ms);
   // The server answers as it should: the trouble is over.
   void well();
   // The server has forgotten what we build on.

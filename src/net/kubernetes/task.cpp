@@ -57,9 +57,7 @@ void Task::fail_before(const std::string& problem, std::int64_t now_ms) {
   fail(problem, now_ms);
 }
 
-bool Task::refused_or_failed(const std::string& what, const Outcome& outcome, bool fresh_token,
-                             std::int64_t now_ms) {
-  if (outcome.status != 401) retried_token_ = false;
+bool Task::refused_or_failed(const std::string& what, const Outcome& outcome, std::int64_t now_ms) {
   if (outcome.status == 200 && outcome.problem.empty()) return false;
   if (outcome.status == 200 || outcome.status == 0 || !outcome.problem.empty()) {
     fail(fmt::format("{}: {}", what, outcome.problem), now_ms);
@@ -67,10 +65,6 @@ bool Task::refused_or_failed(const std::string& what, const Outcome& outcome, bo
   }
   std::string problem = fmt::format("{}: the server answered {}{}{}", what, outcome.status,
                                     outcome.refusal.empty() ? "" : ": ", outcome.refusal);
-  if (outcome.status == 401 && fresh_token && !std::exchange(retried_token_, true)) {
-    due_ms_ = now_ms;
-    return true;
-  }
   const ClusterTiming& timing = context_.options->timing;
   switch (outcome.status) {
     case 401:

@@ -46,8 +46,7 @@ class Task {
   [[nodiscard]] virtual Request begin(std::int64_t now_ms) = 0;
   // A piece of the answer; false ends the transfer.
   virtual bool receive(std::string_view bytes) = 0;
-  // `fresh_token`: since this request began the token has changed, so 401 may mean nothing.
-  virtual void finish(const Outcome& outcome, bool fresh_token, std::int64_t now_ms) = 0;
+  virtual void finish(const Outcome& outcome, std::int64_t now_ms) = 0;
 
   [[nodiscard]] const ResourceState& state() const { return state_; }
   // It was listed once or failed once.
@@ -62,8 +61,7 @@ class Task {
   // The server does not allow it. Asking again soon only makes load.
   void refuse(std::string problem, std::int64_t now_ms, int delay_ms);
   // fail() or refuse() by the status; false: it was 200 and complete.
-  bool refused_or_failed(const std::string& what, const Outcome& outcome, bool fresh_token,
-                         std::int64_t now_ms);
+  bool refused_or_failed(const std::string& what, const Outcome& outcome, std::int64_t now_ms);
   void settle() { settled_ = true; }
 
   TaskContext& context_;
@@ -73,7 +71,6 @@ class Task {
  private:
   int failures_in_row_ = 0;
   std::int64_t last_failure_ms_ = 0;
-  bool retried_token_ = false;
   bool settled_ = false;
 };
 
