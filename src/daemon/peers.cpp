@@ -21,9 +21,16 @@ enrich::FlowOwner owner_of(const Subject& subject) {
 
 }  // namespace
 
-Peers::RemoteKey Peers::key_of(const Flow& flow) {
+Peers::RemoteKey Peers::connection_key(const Flow& flow) {
+  return {flow.local, flow.remote, flow.netns, flow.side};
+}
+
+// A server's many clients come from one address and many ports.
+Peers::RemoteKey Peers::remote_key(const Flow& flow) {
   const bool own = enrich::is_namespace_local(flow.remote.address);
-  return {flow.remote, own ? flow.netns : 0, flow.side};
+  RemoteKey key{{}, flow.remote, own ? flow.netns : 0, flow.side};
+  if (flow.side != Flow::Side::client) key.remote.port = 0;
+  return key;
 }
 
 std::uint64_t Peers::edge_key(metrics::EntityId base, std::uint32_t peer) {
@@ -81,6 +88,7 @@ Peers::Found Peers::look_up(const Subject& subject, const Flow& flow, const Flow
 Peer Peers::connect(const Subject& subject, const Flow& flow, std::uint64_t now_ns) {
   if (!enabled_ || enrich::is_unspecified(flow.remote.address)) return {};
   const Flow truth = true_flow(flow);
+  if (truth.remote != flow.remote) remember(translated_, flow, now_ns);
   if (subject.type == Subject::Type::process) {
     // A translation that was told late: nobody will look for the end as it was known first.
     if (truth.remote != flow.remote) flows_.disconnected(flow, now_ns);
@@ -104,7 +112,7 @@ void Peers::disconnected(const Flow& flow, std::uint64_t now_ns) {
 
 Peer Peers::wait_for_name(const Subject& subject, const Flow& flow, const Name& address,
                           std::uint64_t now_ns) {
-  const RemoteKey key = key_of(flow);
+  const RemoteKey key = connection_key(flow);
   if (const auto found = waiting_.find(key); found != waiting_.end()) {
     return {found->second.id, false};
   }
@@ -119,22 +127,24 @@ Peer Peers::wait_for_name(const Subject& subject, const Flow& flow, const Name& 
   return {id, false};
 }
 
-// A server's many clients come from one address and many ports: once the address had no name, no
-// connection from it waits again.
+// Once an address had no name, no connection from or to it waits again. An address behind which
+// somebody else answered is none: its translation may only be late.
 bool Peers::is_known_unknown(const Flow& flow, std::uint64_t now_ns) {
-  RemoteKey key = key_of(flow);
-  if (flow.side != Flow::Side::client) key.remote.port = 0;
+  const RemoteKey key = remote_key(flow);
+  if (const auto found = translated_.find(key); found != translated_.end()) {
+    found->second = now_ns;
+    return false;
+  }
   const auto found = unknown_.find(key);
   if (found == unknown_.end()) return false;
   found->second = now_ns;
   return true;
 }
 
-void Peers::remember_unknown(const Flow& flow, std::uint64_t now_ns) {
-  if (unknown_.size() >= kMaxUnknownPeers) return;  // it waits again next time, that is all
-  RemoteKey key = key_of(flow);
-  if (flow.side != Flow::Side::client) key.remote.port = 0;
-  unknown_.emplace(key, now_ns);
+void Peers::remember(std::unordered_map<RemoteKey, std::uint64_t, RemoteHash>& table,
+                     const Flow& flow, std::uint64_t now_ns) {
+  if (table.size() >= kMaxUnknownPeers) return;  // it waits next time, that is all
+  table.insert_or_assign(remote_key(flow), now_ns);
 }
 
 std::uint32_t Peers::take_slot(std::uint64_t now_ns) {
@@ -280,10 +290,10 @@ void Peers::forward(std::uint32_t alias, std::uint32_t name) {
   slot->forward = name;
 }
 
-// Whoever waits for the same other end need not wait for the next look.
+// A connection that is asked about again need not wait for the next look.
 void Peers::settle_early(const Flow& flow, std::uint32_t name) {
   if (waiting_.empty()) return;
-  const auto found = waiting_.find(key_of(flow));
+  const auto found = waiting_.find(connection_key(flow));
   if (found == waiting_.end()) return;
   forward(found->second.id, name);
   waiting_.erase(found);
@@ -295,7 +305,7 @@ void Peers::settle_waiting(std::uint64_t now_ns) {
     const Waiting& waiting = entry.second;
     const Found found = look_up(waiting.subject, waiting.flow, true_flow(waiting.flow), now_ns);
     if (!found.settled && now_ns - waiting.since_ns < kPeerPendingNs) return false;
-    if (!found.settled) remember_unknown(waiting.flow, now_ns);
+    if (!found.settled) remember(unknown_, waiting.flow, now_ns);
     forward(waiting.id, intern(found.name, now_ns));
     return true;
   });
@@ -312,8 +322,10 @@ void Peers::forget_idle(std::uint64_t now_ns) {
     const Slot& slot = slots_[index];
     if (slot.used && !slot.pending && now_ns - slot.used_ns >= kPeerIdleNs) free_slot(index);
   }
-  std::erase_if(unknown_,
-                [&](const auto& entry) { return now_ns - entry.second >= kUnknownIdleNs; });
+  for (auto* table : {&unknown_, &translated_}) {
+    std::erase_if(*table,
+                  [&](const auto& entry) { return now_ns - entry.second >= kUnknownIdleNs; });
+  }
   flows_.expire(now_ns);
 }
 

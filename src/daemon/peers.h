@@ -32,7 +32,7 @@ inline constexpr std::size_t kMaxPeers = 8'192;  // names at one time, of any ki
 // Names and addresses that are neither of this node nor of the cluster; the rest is "~other".
 inline constexpr std::size_t kMaxExternalPeers = 1'024;
 inline constexpr std::size_t kMaxAliases = 8'192;        // numbers that wait or waited for a name
-inline constexpr std::size_t kMaxUnknownPeers = 16'384;  // addresses that had no name lately
+inline constexpr std::size_t kMaxUnknownPeers = 16'384;  // addresses remembered as nameless
 inline constexpr std::size_t kMaxEdges = 16'384;         // pairs of a subject's labels and a peer
 inline constexpr std::uint64_t kPeerPendingNs = 1'000'000'000;
 // What nobody used for so long is forgotten. Longer than any sample interval of a probe.
@@ -113,7 +113,7 @@ class Peers {
     Name name;
     [[nodiscard]] bool is_alias() const { return pending || forward != 0; }
   };
-  // A connection, and connections from the same remote end, that wait for a name.
+  // A connection that waits for the name of its peer.
   struct Waiting {
     std::uint32_t id = 0;
     Subject subject;
@@ -121,7 +121,8 @@ class Peers {
     std::uint64_t since_ns = 0;
   };
   struct RemoteKey {
-    Endpoint remote;
+    // Of who waits, both ends: one address may stand for several backends. Else the remote one.
+    Endpoint local, remote;
     std::uint32_t netns = 0;  // 0 where the address means the same in all of them
     Flow::Side side = Flow::Side::unknown;
     friend bool operator==(const RemoteKey&, const RemoteKey&) = default;
@@ -129,7 +130,7 @@ class Peers {
   struct RemoteHash {
     std::size_t operator()(const RemoteKey& key) const {
       return enrich::AddressHash()(key.remote.address) ^ (std::size_t{key.remote.port} << 16U) ^
-             (std::size_t{key.netns} << 32U);
+             std::size_t{key.local.port} ^ (std::size_t{key.netns} << 32U);
     }
   };
   struct Edge {
@@ -145,7 +146,8 @@ class Peers {
   };
   using Merged = std::function<void(metrics::EntityId, metrics::EntityId)>;
 
-  static RemoteKey key_of(const Flow& flow);
+  static RemoteKey connection_key(const Flow& flow);
+  static RemoteKey remote_key(const Flow& flow);
   static std::uint64_t edge_key(metrics::EntityId base, std::uint32_t peer);
   // The flow between the two true ends: both sockets of a connection have the same, changed over.
   [[nodiscard]] Flow true_flow(const Flow& flow) const;
@@ -155,7 +157,8 @@ class Peers {
   Peer wait_for_name(const Subject& subject, const Flow& flow, const Name& address,
                      std::uint64_t now_ns);
   bool is_known_unknown(const Flow& flow, std::uint64_t now_ns);
-  void remember_unknown(const Flow& flow, std::uint64_t now_ns);
+  static void remember(std::unordered_map<RemoteKey, std::uint64_t, RemoteHash>& table,
+                       const Flow& flow, std::uint64_t now_ns);
   std::uint32_t intern(const Name& name, std::uint64_t now_ns);
   std::uint32_t take_slot(std::uint64_t now_ns);
   void free_slot(std::uint32_t index);
@@ -177,7 +180,8 @@ class Peers {
   std::vector<std::uint32_t> free_slots_;
   std::map<Name, std::uint32_t> by_name_;
   std::unordered_map<RemoteKey, Waiting, RemoteHash> waiting_;
-  std::unordered_map<RemoteKey, std::uint64_t, RemoteHash> unknown_;  // to when it was last used
+  // To when they were last used: addresses that had no name, and those that were translated ones.
+  std::unordered_map<RemoteKey, std::uint64_t, RemoteHash> unknown_, translated_;
   std::unordered_map<std::uint64_t, Edge> edges_;
   std::vector<PendingEdge> pending_edges_;
   std::size_t external_ = 0, aliases_ = 0;

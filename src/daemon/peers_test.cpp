@@ -198,6 +198,33 @@ TEST_F(TranslatedPeersTest, WithoutATranslationTheServiceIsTheNameAfterASecond) 
   EXPECT_EQ(name(peer), "peer=web-svc peer_namespace=shop");
 }
 
+// One address stands for several backends: what one connection learns says nothing of another.
+TEST_F(TranslatedPeersTest, ConnectionsToOneServiceWaitEachForItsOwnBackend) {
+  std::map<std::uint16_t, Endpoint> backends;  // by the client's port
+  sources_.translate = [&](const Flow& flow) -> std::optional<Endpoint> {
+    const auto found = backends.find(flow.local.port);
+    return found == backends.end() ? std::nullopt : std::optional(found->second);
+  };
+  peers_.emplace(registry_, sources_);
+  enrich::PodFacts other;
+  other.uid = "u2";
+  other.name = "web-1";
+  other.addresses = {address("10.244.2.9")};
+  pods_.put(other);
+  const auto flow = [](std::uint16_t port) {
+    return client_flow("10.244.1.5", port, "10.96.0.10", 80);
+  };
+  const Peer one = connect(kCurl, flow(40001));
+  const Peer two = connect(kCurl, flow(40002));
+  backends[40002] = {address("10.244.2.9"), 8080};
+  EXPECT_EQ(name(connect(kCurl, flow(40002))), "peer=web-1");
+  EXPECT_EQ(name(one), "…") << "it may have the other backend";
+  backends[40001] = {address("10.244.1.9"), 8080};
+  pass(kSecond / 10);
+  EXPECT_EQ(name(one), "peer=web-0");
+  EXPECT_EQ(name(two), "peer=web-1");
+}
+
 // The client sees the service's address, the server a masqueraded one; both are on this node.
 TEST_F(TranslatedPeersTest, BothEndsFindEachOtherBehindTwoTranslations) {
   const Flow server = far_end(client_flow("192.0.2.1", 61001, "10.244.1.9", 8080));
