@@ -192,6 +192,7 @@ int run_doctor(bool json, const std::string& config_path,
   Examination examination(*config);
   examination.examine(kernel::lifecycle_service, true);
   examination.examine(kernel::sockets_service, true);
+  examination.examine(kernel::names_service, true);
   for (const ProbeSpec* probe : probes) examination.examine(*probe, false);
 
   const base::HostFiles host(config->node.root);
