@@ -130,6 +130,7 @@ class Daemon {
 
  private:
   Status start();
+  void watch_cgroups();
   void start_kubernetes();
   void start_conntrack();
   void start_servers();
@@ -183,6 +184,13 @@ void Daemon::snapshot_from_proc() {
   subjects_.apply_snapshot(*entries, clock_.boot_ns());
 }
 
+void Daemon::watch_cgroups() {
+  if (auto status = subjects_.watch_cgroups(); !status) {
+    base::log_warning("{}; new containers are found by their processes, ended ones late",
+                      status.error().message);
+  }
+}
+
 // A file that cannot be used must not keep the daemon from what it can see without it.
 void Daemon::start_kubernetes() {
   const auto environment = [](const char* name) -> std::string {
@@ -218,6 +226,7 @@ Status Daemon::start() {
   start_conntrack();
   probes_.start_services(state_.config.labels.peer);
   if (probes_.services().lifecycle == nullptr) snapshot_from_proc();
+  if (!probes_.tells_of_cgroups()) watch_cgroups();
   if (auto status = collector_.start(probes_.services()); !status) return status;
   probes_.apply(state_.config.probes);
   start_servers();

@@ -114,6 +114,15 @@ void ProbeManager::start_services(bool peers) {
   }
 }
 
+bool ProbeManager::tells_of_cgroups() const {
+  const auto lifecycle = status(kernel::lifecycle_service.name);
+  if (!lifecycle || !lifecycle->up()) return false;
+  return std::ranges::all_of(lifecycle->hooks, [](const kernel::HookState& hook) {
+    return hook.available ||
+           (hook.purpose != kernel::kCgroupMade && hook.purpose != kernel::kCgroupRemoved);
+  });
+}
+
 Result<std::unique_ptr<RunningProbe>> ProbeManager::make(const config::ProbeConfig& wanted) {
   const ProbeSpec& spec = *wanted.spec;
   if (spec.has_object() && !parts_.without_bpf.empty()) {

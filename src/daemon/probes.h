@@ -62,6 +62,9 @@ class ProbeManager {
     return {lifecycle_.get(), sockets_.get(), names_.get()};
   }
 
+  // Whether the kernel tells when cgroups are made and removed.
+  [[nodiscard]] bool tells_of_cgroups() const;
+
   // Makes the probes be as the configuration says: starts, stops, restarts those whose options
   // changed. The plates must outlive the manager or a stop() of the probe.
   void apply(const std::map<std::string, config::ProbeConfig>& wanted);

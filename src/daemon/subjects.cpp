@@ -335,7 +335,15 @@ const enrich::PodFacts* Subjects::pod_of(const enrich::ContainerFacts& container
   return pod != nullptr ? pod : pods_.find(container.pod.uid);
 }
 
+Status Subjects::watch_cgroups() {
+  auto watch = enrich::CgroupWatch::open(cgroups_);
+  if (!watch) return std::unexpected(std::move(watch.error()));
+  cgroup_watch_.emplace(std::move(*watch));
+  return {};
+}
+
 void Subjects::poll(std::uint64_t now_ns) {
+  if (cgroup_watch_) cgroup_watch_->poll(now_ns);
   for (std::string& id : containers_.poll(now_ns)) {
     if (const enrich::Container* container = containers_.find(id)) {
       inventory_.put(*container, pod_of(container->facts));

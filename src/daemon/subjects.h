@@ -18,6 +18,7 @@
 #include "daemon/inventory.h"
 #include "daemon/peers.h"
 #include "daemon/targets.h"
+#include "enrich/cgroup_watch.h"
 #include "enrich/cgroups.h"
 #include "enrich/cluster_names.h"
 #include "enrich/containers.h"
@@ -103,6 +104,9 @@ class Subjects {
   enrich::ClusterNames& cluster() { return cluster_; }
   Peers& peers() { return peers_; }
 
+  // The kernel does not tell of cgroups that are made and removed: their directories are watched.
+  Status watch_cgroups();
+
   // The subject as it was at time_ns, towards its peer.
   SubjectEntity find(const Subject& subject, std::uint64_t time_ns, std::uint64_t now_ns);
 
@@ -151,6 +155,7 @@ class Subjects {
   metrics::Registry& registry_;
   enrich::CgroupTable& cgroups_;
   enrich::Resolver& resolver_;
+  std::optional<enrich::CgroupWatch> cgroup_watch_;
   enrich::ContainerTable containers_;
   enrich::PodTable pods_;
   enrich::ClusterNames cluster_;

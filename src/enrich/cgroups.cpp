@@ -196,6 +196,15 @@ std::optional<std::string> CgroupTable::path_of(const Node& node) const {
   return path.empty() ? "/" : path;
 }
 
+void CgroupTable::each_directory(const std::function<void(const std::string&)>& visit) const {
+  const std::size_t above = hierarchy_.mount_root == "/" ? 0 : hierarchy_.mount_root.size();
+  for (const auto& [id, node] : nodes_) {
+    if (node.removed_ns != 0) continue;
+    const auto path = path_of(node);
+    if (path && path->size() >= above) visit(mount_path_ + path->substr(above));
+  }
+}
+
 base::UniqueFd CgroupTable::open_by_id(std::uint64_t id) const {
   // A kernfs file handle is the 64-bit id alone, type FILEID_KERNFS (include/linux/exportfs.h,
   // since 5.5, kernel commit 33c5ac9175195). Needs CAP_DAC_READ_SEARCH.

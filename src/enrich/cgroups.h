@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -104,6 +105,9 @@ class CgroupTable {
   void each_new_removal(OnRemoved&& on_removed) {
     while (const auto path = pop_new_removal()) on_removed(*path);
   }
+
+  // The directory of each cgroup that exists, as this process can open it.
+  void each_directory(const std::function<void(const std::string&)>& visit) const;
 
   // The id of the cgroup at a path of this hierarchy, from its directory's inode number.
   [[nodiscard]] Result<std::uint64_t> id_of(std::string_view path) const;

@@ -43,8 +43,8 @@ constexpr Hook kLifecycleHooks[] = {
     {"a process ends", kExit},
     {"a process changes its name", kRename, false},
     {"a process moves to another cgroup", kMove, false},
-    {"a cgroup is made", kMake, false},
-    {"a cgroup is removed", kRemove, false},
+    {kCgroupMade, kMake, false},
+    {kCgroupRemoved, kRemove, false},
     {"processes ran before the daemon started", kSnapshot, false},
 };
 

@@ -9,6 +9,9 @@ namespace tarsier::kernel {
 
 // Processes and cgroups that begin, change and end; its ring is drained first in each round.
 extern const ProbeSpec lifecycle_service;
+// Purposes of two of its hooks: without them somebody else has to look at the cgroups.
+inline constexpr std::string_view kCgroupMade = "a cgroup is made";
+inline constexpr std::string_view kCgroupRemoved = "a cgroup is removed";
 inline constexpr std::string_view kLifecycleSnapshot =
     "snapshot";  // iterator: lifecycle_process records
 
