@@ -36,9 +36,15 @@ void EventWatch::work() {
     std::unique_lock lock(mutex_);
     return wake_.wait_for(lock, std::chrono::milliseconds(wait_ms), [this] { return stopping_; });
   };
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point look_at = Clock::now();
   while (!stops(0)) {
-    sink_.on_tick();
-    for (std::size_t i = 0; i < watched_.size(); ++i) open(watched_[i], i);
+    // Not with every event: it asks the file system for each runtime's socket.
+    if (Clock::now() >= look_at) {
+      look_at = Clock::now() + std::chrono::milliseconds(kListenMs);
+      sink_.on_tick();
+      for (std::size_t i = 0; i < watched_.size(); ++i) open(watched_[i], i);
+    }
     const auto streams = static_cast<int>(
         std::ranges::count_if(watched_, [](const Watched& one) { return one.stream != nullptr; }));
     if (streams == 0) {

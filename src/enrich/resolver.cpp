@@ -59,13 +59,14 @@ bool Resolver::ask(std::string id, Runtime runtime, Question question) {
 }
 
 void Resolver::drain(std::vector<Answer>& answers) {
+  bool was_full = false;  // only then publish() may wait for room
   {
     const std::scoped_lock lock(mutex_);
-    if (answers_.empty()) return;
+    was_full = answers_.size() >= kMaxResults;
     std::ranges::move(answers_, std::back_inserter(answers));
     answers_.clear();
   }
-  wake_.notify_all();
+  if (was_full) wake_.notify_all();
 }
 
 void Resolver::drain_events(std::vector<ContainerEvent>& events) {
@@ -120,6 +121,7 @@ void Resolver::on_stream(std::size_t source, StreamState state, const Error* err
 
 void Resolver::on_events(std::size_t source, std::vector<ContainerEvent>& events,
                          std::size_t losses) {
+  std::size_t lost = 0;
   {
     const std::scoped_lock lock(mutex_);
     Source& teller = sources_[source];
@@ -127,12 +129,12 @@ void Resolver::on_events(std::size_t source, std::vector<ContainerEvent>& events
     const std::size_t taken = std::min(room, events.size());
     std::move(events.begin(), events.begin() + static_cast<long>(taken),
               std::back_inserter(events_));
-    const std::size_t lost = losses + events.size() - taken;
+    lost = losses + events.size() - taken;
     teller.state.events += events.size();
     teller.state.events_lost += lost;
     teller.list_due = teller.list_due || lost > 0;
   }
-  wake_.notify_all();
+  if (lost > 0) wake_.notify_all();  // else there is nothing to ask
 }
 
 void Resolver::on_tick() {
@@ -186,7 +188,16 @@ bool Resolver::list_is_due(const Source& source) const {
   return source.list_due || clock_.boot_ns() >= source.next_list_ns;
 }
 
+// Before anybody looks for the runtimes' sockets. One that comes up is seen by on_tick().
+bool Resolver::idle() const {
+  return std::ranges::all_of(jobs_, &Jobs::empty) &&
+         std::ranges::none_of(sources_, [this](const Source& source) {
+           return source.state.present && list_is_due(source);
+         });
+}
+
 bool Resolver::take(Task& task, std::vector<Answer>& settled) {
+  if (idle()) return false;
   const std::vector<Ready> ready = look_at_sources();
   task.begun = number_;
   const bool others_first = turn_ % kFairTurn == kFairTurn - 1;
@@ -205,6 +216,7 @@ bool Resolver::take_list(std::span<const Ready> ready, Task& task) {
   for (std::size_t i = 0; i < sources_.size(); ++i) {
     if (ready[i] != Ready::free) continue;
     if (!list_is_due(sources_[i]) && waiting_for(i) <= kBatchAt) continue;
+    sources_[i].list_due = false;  // what is missed from here on needs another one
     task.source = &sources_[i];
     task.list = true;
     return true;
@@ -281,7 +293,6 @@ void Resolver::finish_list(const Task& task, Result<std::vector<ContainerFacts>>
   Source& source = *task.source;
   source.busy = false;
   source.first_done = true;
-  source.list_due = false;
   note(source, found ? nullptr : &found.error());
   // Spread, so that the nodes of a cluster do not list in step.
   const std::uint64_t spread = (clock_.boot_ns() / 1'000) % (kListPeriodNs / 5 * 2);

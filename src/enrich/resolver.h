@@ -124,6 +124,7 @@ class Resolver final : private EventSink {
 
   void work();
   [[nodiscard]] std::vector<Ready> look_at_sources();
+  [[nodiscard]] bool idle() const;
   [[nodiscard]] bool list_is_due(const Source& source) const;
   bool take(Task& task, std::vector<Answer>& settled);
   bool take_list(std::span<const Ready> ready, Task& task);
