@@ -197,8 +197,8 @@ void KubernetesFeed::take(k8s::Change& change, std::uint64_t now_ns) {
     case k8s::ChangeKind::remove: remove(change.object, now_ns); return;
     case k8s::ChangeKind::upsert: break;
   }
-  if (auto* pod = std::get_if<k8s::Pod>(&change.object)) {
-    put(std::move(*pod));
+  if (const auto* pod = std::get_if<k8s::Pod>(&change.object)) {
+    put(*pod);
   } else if (const auto* service = std::get_if<k8s::Service>(&change.object)) {
     put(*service);
   } else if (const auto* slice = std::get_if<k8s::EndpointSlice>(&change.object)) {
@@ -236,12 +236,11 @@ void KubernetesFeed::take_list_mark(const k8s::Change& change, std::uint64_t now
   }
 }
 
-void KubernetesFeed::put(k8s::Pod pod) {
+void KubernetesFeed::put(const k8s::Pod& pod) {
   const auto owner = owners_.find(pod.owner.uid);
   subjects_.put_pod(pod_facts(pod, owner == owners_.end() ? nullptr : &owner->second));
   if (has_owner_behind(pod)) {
-    std::string uid = pod.uid;
-    owned_pods_.insert_or_assign(std::move(uid), std::move(pod));
+    owned_pods_.insert_or_assign(pod.uid, pod.owner.uid);
   } else {
     owned_pods_.erase(pod.uid);
   }
@@ -249,8 +248,15 @@ void KubernetesFeed::put(k8s::Pod pod) {
 
 void KubernetesFeed::put(const k8s::Owner& owner) {
   owners_.insert_or_assign(owner.uid, owner);
-  for (const auto& [uid, pod] : owned_pods_) {
-    if (pod.owner.uid == owner.uid) subjects_.put_pod(pod_facts(pod, &owner));
+  for (const auto& [uid, owner_uid] : owned_pods_) {
+    if (owner_uid != owner.uid) continue;
+    const enrich::PodFacts* known = subjects_.pods().find(uid);
+    if (known == nullptr) continue;
+    enrich::PodFacts facts = *known;
+    facts.workload = owner.workload_name;
+    facts.workload_kind = owner.workload_kind;
+    facts.complete = true;
+    subjects_.put_pod(std::move(facts));
   }
 }
 

@@ -44,7 +44,7 @@ class KubernetesFeed {
  private:
   void take(net::kubernetes::Change& change, std::uint64_t now_ns);
   void take_list_mark(const net::kubernetes::Change& change, std::uint64_t now_ns);
-  void put(net::kubernetes::Pod pod);
+  void put(const net::kubernetes::Pod& pod);
   void put(const net::kubernetes::Service& service);
   void put(const net::kubernetes::EndpointSlice& slice);
   void put(const net::kubernetes::Node& node, bool own);
@@ -56,9 +56,10 @@ class KubernetesFeed {
   const base::Clock& clock_;
   std::unique_ptr<net::kubernetes::Cluster> cluster_;
   std::vector<net::kubernetes::Change> changes_;
-  // Pods that an owner stands behind, so that they can be told anew when it is known.
-  std::unordered_map<std::string, net::kubernetes::Pod> owned_pods_;  // by uid
-  std::unordered_map<std::string, net::kubernetes::Owner> owners_;    // by uid
+  // Who made the pods that somebody stands behind: uid of the pod to uid of its owner, so that the
+  // pod can be told anew when more is known of the owner.
+  std::unordered_map<std::string, std::string> owned_pods_;
+  std::unordered_map<std::string, net::kubernetes::Owner> owners_;  // by uid
   std::uint64_t next_look_ns_ = 0;
   std::uint64_t missed_pods_ = 0;
 };
